@@ -1,0 +1,40 @@
+# Every target creates what it needs: a machine with python3 (>= 3.10, with venv) and make is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export HF_HUB_DISABLE_TELEMETRY := 1
+export TOKENIZERS_PARALLELISM := false
+
+.DEFAULT_GOAL := help
+.PHONY: help env quickstart test lint unit style clean
+
+help:  ## show the targets
+	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+env: $(READY)  ## create .venv with everything, at the versions of constraints.txt
+
+quickstart: $(READY)  ## score, select and train on real rows; about three minutes on two cores
+	$(BIN)/datasel run recipes/quickstart.yaml --output-dir runs/quickstart
+
+test: lint unit  ## everything CI runs
+
+lint: $(READY)  ## style, types and import direction
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(READY)  ## tests and docstring examples
+	$(BIN)/python -m pytest -n 2
+
+style: $(READY)  ## rewrite files in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and what runs wrote
+	rm -rf .venv runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache

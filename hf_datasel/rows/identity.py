@@ -1,0 +1,90 @@
+"""Who a row is: a content digest that survives shuffling, mapping and another process."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from hf_datasel.errors import BadRow
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ROW_ID = "row_id"
+
+# What a row trains on, in every format TRL's SFT accepts. Anything else in a row is a remark about it.
+CONTENT_COLUMNS = (
+    "text", "messages", "conversations", "prompt", "completion", "input_ids", "labels", "completion_mask",
+    "assistant_masks", "tools", "chat_template_kwargs", "image", "images", "video", "videos",
+)  # fmt: skip
+
+
+def row_digest(row: Mapping[str, Any]) -> str:
+    """Digest of what a row trains on: 16 hexadecimal digits, the same in every process and column order.
+
+    Columns that are not training content (scores, sources, ids) do not count, so a scored row keeps its digest.
+
+    Args:
+        row: one row. Media must be undecoded (`{"bytes", "path"}`).
+
+    Example:
+        >>> row_digest({"text": "1 + 1 = 2"}) == row_digest({"text": "1 + 1 = 2", "score": 0.5})
+        True
+    """
+    content = {name: row[name] for name in CONTENT_COLUMNS if row.get(name) is not None}
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
+    return blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        return blake2b(value, digest_size=16).hexdigest()
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return value.tolist()
+    raise BadRow(f"`row` holds a {type(value).__name__}, expected text, numbers, lists or undecoded media.")
+
+
+def with_row_ids(dataset: Dataset) -> Dataset:
+    """The dataset with a unique `row_id` column, added from the rows' content where there is none.
+
+    Copies of a row get `-1`, `-2`, … behind the digest, in dataset order. A `row_id` column of the user's is kept.
+
+    Raises:
+        BadRow: the user's `row_id` column names two rows alike.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> with_row_ids(Dataset.from_dict({"text": ["a", "b", "a"]}))["row_id"][2][-2:]
+        '-1'
+    """
+    if ROW_ID in dataset.column_names:
+        counts = Counter(dataset[ROW_ID])
+        repeated = [row_id for row_id, count in counts.items() if count > 1]
+        if repeated:
+            raise BadRow(
+                f"`{ROW_ID}` names {len(repeated)} values more than once (first: {repeated[0]!r}), expected unique "
+                f"ids. Rename the column, or make its values unique."
+            )
+        return dataset
+    seen: Counter[str] = Counter()
+    ids = []
+    for row in content_only(dataset):
+        digest = row_digest(row)
+        ids.append(f"{digest}-{seen[digest]}" if seen[digest] else digest)
+        seen[digest] += 1
+    return dataset.add_column(ROW_ID, ids)
+
+
+def content_only(dataset: Dataset) -> Dataset:
+    """The dataset's training content, with images and videos left encoded."""
+    from datasets import Image, Video
+
+    content = dataset.select_columns([name for name in dataset.column_names if name in CONTENT_COLUMNS])
+    for name, feature in content.features.items():
+        if isinstance(feature, Image | Video):
+            content = content.cast_column(name, type(feature)(decode=False))
+    return content
