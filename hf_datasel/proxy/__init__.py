@@ -1,0 +1,6 @@
+"""The small model that scores: losses, gradients, directional derivatives, reversible steps, batches."""
+
+from hf_datasel.proxy.proxy import LoadedProxy, Proxy
+
+
+__all__ = ["LoadedProxy", "Proxy"]

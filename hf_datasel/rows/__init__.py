@@ -1,0 +1,20 @@
+"""What a row is: TRL formats turned into exactly the tokens and labels SFTTrainer trains on; who a row is; anchors."""
+
+from hf_datasel.rows.anchors import content_rows, refuse_overlap, stratified
+from hf_datasel.rows.identity import content_only, row_digest, with_row_ids
+from hf_datasel.rows.labels import Labels, TokenRow, check_columns, prepare_tokenizer, token_row
+
+
+__all__ = [
+    "Labels",
+    "TokenRow",
+    "check_columns",
+    "content_only",
+    "content_rows",
+    "prepare_tokenizer",
+    "refuse_overlap",
+    "row_digest",
+    "stratified",
+    "token_row",
+    "with_row_ids",
+]

@@ -1,0 +1,209 @@
+"""The small model that scores, as a spec: it pickles as a few strings and loads where it is used."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hf_datasel.errors import MissingExtra
+from hf_datasel.rows.labels import Labels, prepare_tokenizer
+
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Parameters = dict[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Any Hugging Face causal language model, PEFT adapters included, as the yardstick that scores rows.
+
+    Nothing loads until a scorer needs it, in the process that needs it. The weights are this object's own copy in
+    evaluation mode; scoring leaves them bit for bit as they were.
+
+    Args:
+        model: Hub id or local folder.
+        revision: branch, tag or commit of a Hub id. Resolved to a commit in the spec.
+        adapter: Hub id or local folder of a PEFT adapter on top of `model`.
+        dtype: of the weights. `exact` utilities need float32 or float64.
+        trainable: the parameters whose step is simulated: `"all"`, `"lora"` (those of the adapter), or regular
+            expressions searched in the parameter names.
+        trust_remote_code: run the code a Hub repository brings. Off unless asked for.
+
+    Raises:
+        ValueError: `trainable` matches nothing (when the model loads).
+
+    Example:
+        >>> Proxy("HuggingFaceTB/SmolLM2-135M", dtype="float32", trainable=("self_attn",)).trainable
+        ('self_attn',)
+    """
+
+    model: str
+    revision: str | None = None
+    adapter: str | None = None
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float32"
+    trainable: str | tuple[str, ...] = "all"
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.trainable, list):
+            object.__setattr__(self, "trainable", tuple(self.trainable))
+        if self.trainable == "lora" and self.adapter is None and not _is_adapter(self.model):
+            raise ValueError("`trainable` is 'lora', expected an `adapter` as well: name its folder or Hub id.")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """What the weights are: a Hub commit, or the digest of a local folder's files."""
+        parts = [_weights_digest(self.model, self.revision)]
+        if self.adapter is not None:
+            parts.append(_weights_digest(self.adapter, None))
+        return "+".join(parts)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like description that names the weights exactly. A local folder counts by content, not by place."""
+        described = {f.name: getattr(self, f.name) for f in fields(self)}
+        described["trainable"] = self.trainable if isinstance(self.trainable, str) else list(self.trainable)
+        return {**described, "weights": self.digest}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The weights' digest is in the state, so that datasets' fingerprint changes when a local folder does.
+        return self.spec
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in (f.name for f in fields(self)):
+            value = state[name]
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
+
+    def load(self, labels: Labels | None = None) -> LoadedProxy:
+        """Load the model and its tokenizer on the device at hand.
+
+        Raises:
+            ValueError: `trainable` matches no parameter.
+            MissingExtra: torch or transformers is missing.
+        """
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError as error:
+            raise MissingExtra("A proxy needs torch. Install it with: pip install 'hf_datasel[models]'") from error
+        _limit_threads_in_workers()
+        code = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+        # Eager attention: the fused kernels have no forward-mode derivative.
+        model = AutoModelForCausalLM.from_pretrained(
+            self.model, dtype=getattr(torch, self.dtype), attn_implementation="eager", use_safetensors=True, **code
+        )
+        if self.adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, self.adapter, autocast_adapter_dtype=False)
+        tokenizer = AutoTokenizer.from_pretrained(self.model, **code)
+        model.to(_device()).eval()
+        if self.dtype == "float64":
+            model.double()
+        tokenizer = prepare_tokenizer(tokenizer, labels or Labels())
+        return LoadedProxy(model, tokenizer, trainable_parameters(model, self.trainable))
+
+
+@dataclass(frozen=True)
+class LoadedProxy:
+    """A proxy in memory.
+
+    Args:
+        model: in evaluation mode, no gradients required anywhere.
+        tokenizer: with its end-of-sequence token settled.
+        parameters: the P trainable ones by name; the model's own tensors.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    parameters: Parameters = field(repr=False)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens the model was built for; `None` when it does not say."""
+        length = getattr(self.model.config, "max_position_embeddings", None)
+        return int(length) if length else None
+
+
+def trainable_parameters(model: torch.nn.Module, trainable: str | tuple[str, ...]) -> Parameters:
+    """The parameters named by `trainable`, tied ones once; all others of the model are frozen.
+
+    Raises:
+        ValueError: nothing matches.
+    """
+    named = dict(model.named_parameters())
+    if trainable == "all":
+        chosen = named
+    else:
+        patterns = (r"lora_", r"modules_to_save") if trainable == "lora" else trainable
+        patterns = (patterns,) if isinstance(patterns, str) else patterns
+        chosen = {name: p for name, p in named.items() if any(re.search(pattern, name) for pattern in patterns)}
+    if not chosen:
+        raise ValueError(
+            f"`trainable` is {trainable!r} and matches none of the {len(named)} parameters, expected 'all', 'lora' or "
+            f"patterns found in names such as {next(iter(named))!r}."
+        )
+    for parameter in named.values():
+        parameter.requires_grad_(False)
+    return {name: parameter.data for name, parameter in chosen.items()}
+
+
+def _is_adapter(model: str) -> bool:
+    return (Path(model) / "adapter_config.json").is_file()
+
+
+def _weights_digest(model: str, revision: str | None) -> str:
+    folder = Path(model)
+    if folder.is_dir():
+        stamp = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _model_files(folder))
+        return _content_digest(stamp)
+    from transformers import AutoConfig
+
+    commit = getattr(AutoConfig.from_pretrained(model, revision=revision), "_commit_hash", None)
+    return f"{model}@{commit or revision}"
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    """Files that decide what the model computes and how it reads text; not logs, cards or optimizer states."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}:
+            if path.name not in {"trainer_state.json", "README.md", "warm_up.json"}:
+                yield path
+
+
+@functools.lru_cache(maxsize=64)
+def _content_digest(stamp: tuple[tuple[str, int, int], ...]) -> str:
+    """Digest of file contents; `stamp` (path, size, time) only spares reading unchanged files twice."""
+    digest = blake2b(digest_size=16)
+    for path, size, _ in stamp:
+        digest.update(f"{os.path.basename(path)}:{size};".encode())
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _limit_threads_in_workers() -> None:
+    """One thread in `Dataset.map` workers: with more, a fork after a torch operation in the parent hangs."""
+    import multiprocess
+    import torch
+
+    if multiprocess.parent_process() is not None:
+        torch.set_num_threads(1)
+
+
+def _device() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"

@@ -1,0 +1,62 @@
+"""From what `Dataset.map` hands over to rows, and back: batched or not, the scorer sees the same."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from hf_datasel.errors import BadRow
+
+
+def rows_of(batch: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+    """The rows of a batch, and whether the call was for a single row.
+
+    `Dataset.map` passes a `LazyRow` without `batched=True` and a `LazyBatch` with it, plain dicts when the dataset
+    has a format. Media columns are touched only when read.
+
+    Args:
+        batch: columns of B rows, or one row.
+
+    Raises:
+        BadRow: columns differ in length.
+
+    Example:
+        >>> rows_of({"text": ["a", "b"]})
+        ([{'text': 'a'}, {'text': 'b'}], False)
+        >>> rows_of({"text": "a"})
+        ([{'text': 'a'}], True)
+    """
+    names = list(batch)
+    if is_single_row(batch):
+        return [{name: batch[name] for name in names}], True
+    columns = {name: batch[name] for name in names}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise BadRow(f"`batch` has columns of different lengths {lengths}, expected B values in each.")
+    size = next(iter(lengths.values()), 0)
+    return [{name: columns[name][i] for name in names} for i in range(size)], False
+
+
+def is_single_row(batch: Mapping[str, Any]) -> bool:
+    """Whether `Dataset.map` was called without `batched=True`."""
+    kind = type(batch).__name__
+    if kind in ("LazyRow", "LazyBatch"):
+        return kind == "LazyRow"
+    for name, value in batch.items():
+        if name in ("text", "prompt", "completion", "row_id") and isinstance(value, str):
+            return True
+        if name in ("messages", "conversations", "prompt", "completion"):
+            return len(value) > 0 and isinstance(value[0], Mapping)
+        if name == "input_ids":
+            return len(value) > 0 and not hasattr(value[0], "__len__")
+    return not all(hasattr(value, "__len__") and not isinstance(value, str | Mapping) for value in batch.values())
+
+
+def warn_unbatched(name: str) -> None:
+    """Say, once per process and scorer, that one row at a time gives the same numbers more slowly."""
+    warnings.warn(
+        f"`{name}` was called row by row. The numbers are the same with `batched=True`, and come several times faster.",
+        UserWarning,
+        stacklevel=3,
+    )
