@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hf_datasel.errors import MissingExtra
-from hf_datasel.rows.labels import Labels, prepare_tokenizer
+from hf_datasel.rows.labels import LONGER_THAN_CONTEXT, Labels, TokenRow, prepare_tokenizer, token_row
 
 
 if TYPE_CHECKING:
@@ -83,8 +83,12 @@ class Proxy:
             value = state[name]
             object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
-    def load(self, labels: Labels | None = None) -> LoadedProxy:
+    def load(self, labels: Labels | None = None, rank: int | None = None) -> LoadedProxy:
         """Load the model and its tokenizer on the device at hand.
+
+        Args:
+            labels: what SFT will train on; settles the tokenizer's end-of-sequence token.
+            rank: of this process among several on the machine, to spread over its GPUs.
 
         Raises:
             ValueError: `trainable` matches no parameter.
@@ -98,18 +102,19 @@ class Proxy:
         _limit_threads_in_workers()
         code = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
         # Eager attention: the fused kernels have no forward-mode derivative.
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             self.model, dtype=getattr(torch, self.dtype), attn_implementation="eager", use_safetensors=True, **code
         )
         if self.adapter is not None:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, self.adapter, autocast_adapter_dtype=False)
-        tokenizer = AutoTokenizer.from_pretrained(self.model, **code)
-        model.to(_device()).eval()
+        tokenizer: Any = AutoTokenizer.from_pretrained(self.model, **code)
+        model.to(_device(rank)).eval()
         if self.dtype == "float64":
             model.double()
         tokenizer = prepare_tokenizer(tokenizer, labels or Labels())
+        tokenizer.model_max_length = int(1e30)  # rows too long get a status; the tokenizer's own warning would mislead
         return LoadedProxy(model, tokenizer, trainable_parameters(model, self.trainable))
 
 
@@ -132,6 +137,14 @@ class LoadedProxy:
         """Tokens the model was built for; `None` when it does not say."""
         length = getattr(self.model.config, "max_position_embeddings", None)
         return int(length) if length else None
+
+
+def encode(row: Mapping[str, Any], proxy: LoadedProxy, labels: Labels) -> TokenRow:
+    """A row's tokens and labels, refused when longer than what the proxy was built for."""
+    encoded = token_row(row, proxy.tokenizer, labels)
+    if encoded.scorable and proxy.context is not None and len(encoded.input_ids) > proxy.context:
+        return TokenRow((), (), LONGER_THAN_CONTEXT)
+    return encoded
 
 
 def trainable_parameters(model: torch.nn.Module, trainable: str | tuple[str, ...]) -> Parameters:
@@ -174,10 +187,11 @@ def _weights_digest(model: str, revision: str | None) -> str:
 
 def _model_files(folder: Path) -> Iterator[Path]:
     """Files that decide what the model computes and how it reads text; not logs, cards or optimizer states."""
+    kinds = {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}
+    remarks = {"trainer_state.json", "warm_up.json"}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}:
-            if path.name not in {"trainer_state.json", "README.md", "warm_up.json"}:
-                yield path
+        if path.is_file() and path.suffix in kinds and path.name not in remarks:
+            yield path
 
 
 @functools.lru_cache(maxsize=64)
@@ -201,9 +215,10 @@ def _limit_threads_in_workers() -> None:
         torch.set_num_threads(1)
 
 
-def _device() -> str:
+def _device(rank: int | None) -> str:
     import torch
 
     if not torch.cuda.is_available():
         return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    rank = int(os.environ.get("LOCAL_RANK", "0")) if rank is None else rank
+    return f"cuda:{rank % torch.cuda.device_count()}"

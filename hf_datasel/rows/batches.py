@@ -60,3 +60,19 @@ def warn_unbatched(name: str) -> None:
         UserWarning,
         stacklevel=3,
     )
+
+
+def answer_text(row: Mapping[str, Any], text_field: str = "text") -> str:
+    """The part of a row that a model is to produce: the completion, the assistant's turns, or the whole text.
+
+    Example:
+        >>> answer_text({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]})
+        'Hello'
+    """
+    answer = row.get("completion")
+    if answer is None:
+        answer = row.get("messages", row.get(text_field))
+    if isinstance(answer, str):
+        return answer
+    turns = [turn for turn in answer or [] if isinstance(turn, Mapping) and turn.get("role") == "assistant"]
+    return "\n".join(str(turn.get("content") or "") for turn in turns)

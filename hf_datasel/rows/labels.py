@@ -229,10 +229,10 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
     }
 
     def render(messages: Any, **extra: Any) -> dict[str, Any]:
-        encoded = tokenizer.apply_chat_template(
+        encoded: Any = tokenizer.apply_chat_template(
             messages, tokenize=True, return_dict=True, **template_arguments, **extra
         )
-        return dict(encoded)  # type: ignore[call-overload]
+        return dict(encoded)
 
     if "prompt" not in example:
         return render(example["messages"], return_assistant_tokens_mask=labels.assistant_only_loss)

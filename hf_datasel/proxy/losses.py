@@ -1,0 +1,112 @@
+"""Losses of rows under a proxy: batched by length, head on label positions, sums in float64."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from hf_datasel.rows.labels import IGNORED, TokenRow
+
+
+if TYPE_CHECKING:
+    from hf_datasel.proxy.proxy import LoadedProxy, Parameters
+
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """B rows padded to T tokens, and the L positions where any of them has a target.
+
+    Args:
+        input_ids, attention_mask: (B, T).
+        positions: (L,) places whose logits are needed; the logits at place t predict token t + 1.
+        targets: (B, L) token ids, `IGNORED` where a row has no target.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    positions: torch.Tensor
+    targets: torch.Tensor
+
+    @property
+    def is_target(self) -> torch.Tensor:
+        """(B, L), true where a row has a target."""
+        return self.targets != IGNORED
+
+
+def length_buckets(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Indices of rows of like length, longest first, at most `max_tokens` padded tokens a batch (or one row).
+
+    Longest first, so that a shortage of memory shows at once.
+
+    Example:
+        >>> list(length_buckets([3, 9, 4, 8], max_tokens=18))
+        [[1, 3], [2, 0]]
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def collate(rows: Sequence[TokenRow], proxy: LoadedProxy) -> TokenBatch:
+    """Pad on the right; padding is neither seen by real tokens nor a target."""
+    length = max(len(row.input_ids) for row in rows)
+    device = next(iter(proxy.parameters.values())).device
+    filler = proxy.tokenizer.pad_token_id
+    filler = proxy.tokenizer.eos_token_id if filler is None else filler
+
+    def padded(values: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
+        return torch.tensor([[*row, *[fill] * (length - len(row))] for row in values], device=device)
+
+    targets = padded([row.labels for row in rows], IGNORED)[:, 1:]
+    positions = (targets != IGNORED).any(0).nonzero().squeeze(1)
+    return TokenBatch(
+        padded([row.input_ids for row in rows], int(filler)),
+        padded([[1] * len(row.input_ids) for row in rows], 0),
+        positions,
+        targets[:, positions],
+    )
+
+
+def token_losses(proxy: LoadedProxy, parameters: Parameters, batch: TokenBatch, precise: bool = False) -> torch.Tensor:
+    """Teacher-forced cross-entropy of every target, (B, L) in nats, 0 where a row has no target.
+
+    Args:
+        proxy: the model.
+        parameters: its P trainable parameters, possibly moved or carrying tangents.
+        batch: B rows.
+        precise: log-softmax in float64 (twice the memory).
+    """
+    arguments = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+    keeps = _accepts(proxy.model, "logits_to_keep")
+    if keeps:
+        arguments["logits_to_keep"] = batch.positions
+    logits = torch.func.functional_call(proxy.model, parameters, kwargs=arguments).logits
+    if not keeps:
+        logits = logits[:, batch.positions]
+    logits = logits.to(torch.float64 if precise else torch.promote_types(logits.dtype, torch.float32))
+    targets = batch.targets.clamp_min(0).unsqueeze(-1)
+    losses = torch.logsumexp(logits, -1) - logits.gather(-1, targets).squeeze(-1)
+    return torch.where(batch.is_target, losses, torch.zeros((), dtype=losses.dtype, device=losses.device))
+
+
+def row_values(token_values: torch.Tensor, batch: TokenBatch, reduction: Reduction) -> torch.Tensor:
+    """(B,) float64: mean (or sum) over each row's targets of values given per token, (B, L)."""
+    total = token_values.double().sum(1)
+    return total / batch.is_target.sum(1) if reduction == "mean" else total
+
+
+def _accepts(model: torch.nn.Module, argument: str) -> bool:
+    # PEFT's forward takes **kwargs: ask the model it wraps.
+    inner = getattr(model, "get_base_model", lambda: model)()
+    return argument in inspect.signature(inner.forward).parameters
