@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.proxy import Proxy
-    from hf_datasel.recipe import Recipe
+    from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
-    from hf_datasel.runs import run, score
+    from hf_datasel.runs import score
     from hf_datasel.scorers import OneStepTrain, ResponseLength
     from hf_datasel.selectors import (
         AboveThreshold,
@@ -33,32 +33,55 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-_HOMES = {
-    "Proxy": "proxy",
-    "Recipe": "recipe",
-    "Labels": "rows",
-    "refuse_overlap": "rows",
-    "stratified": "rows",
-    "with_row_ids": "rows",
-    "score": "runs",
-    "OneStepTrain": "scorers",
-    "ResponseLength": "scorers",
-    "AboveThreshold": "selectors",
-    "Full": "selectors",
-    "MiddleBand": "selectors",
-    "Random": "selectors",
-    "Selection": "selectors",
-    "SelectionDiff": "selectors",
-    "TokenBudget": "selectors",
-    "TopCount": "selectors",
-    "TopFraction": "selectors",
-    "TopFractionPerGroup": "selectors",
-    "select": "selectors",
-    "TargetTraining": "training",
-    "WarmUp": "training",
-}
+__all__ = [
+    "AboveThreshold",
+    "Full",
+    "Labels",
+    "MiddleBand",
+    "OneStepTrain",
+    "Proxy",
+    "Random",
+    "Recipe",
+    "ResponseLength",
+    "Run",
+    "Selection",
+    "SelectionDiff",
+    "TargetTraining",
+    "TokenBudget",
+    "TopCount",
+    "TopFraction",
+    "TopFractionPerGroup",
+    "WarmUp",
+    "load_recipe",
+    "refuse_overlap",
+    "score",
+    "select",
+    "stratified",
+    "with_row_ids",
+]
 
-__all__ = sorted(_HOMES)
+_ROOMS = {
+    "proxy": ["Proxy"],
+    "recipe": ["Recipe", "Run", "load_recipe"],
+    "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
+    "runs": ["score"],
+    "scorers": ["OneStepTrain", "ResponseLength"],
+    "selectors": [
+        "AboveThreshold",
+        "Full",
+        "MiddleBand",
+        "Random",
+        "Selection",
+        "SelectionDiff",
+        "TokenBudget",
+        "TopCount",
+        "TopFraction",
+        "TopFractionPerGroup",
+        "select",
+    ],
+    "training": ["TargetTraining", "WarmUp"],
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

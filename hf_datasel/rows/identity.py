@@ -26,7 +26,8 @@ CONTENT_COLUMNS = (
 def row_digest(row: Mapping[str, Any]) -> str:
     """Digest of what a row trains on: 16 hexadecimal digits, the same in every process and column order.
 
-    Columns that are not training content (scores, sources, ids) do not count, so a scored row keeps its digest.
+    Columns that are not training content (scores, sources, ids) do not count, so a scored row keeps its digest. A row
+    of a plain table, without any training content, counts whole.
 
     Args:
         row: one row. Media must be undecoded (`{"bytes", "path"}`).
@@ -35,7 +36,7 @@ def row_digest(row: Mapping[str, Any]) -> str:
         >>> row_digest({"text": "1 + 1 = 2"}) == row_digest({"text": "1 + 1 = 2", "score": 0.5})
         True
     """
-    content = {name: row[name] for name in CONTENT_COLUMNS if row.get(name) is not None}
+    content = {name: row[name] for name in CONTENT_COLUMNS if row.get(name) is not None} or dict(row)
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
     return blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
@@ -83,7 +84,8 @@ def content_only(dataset: Dataset) -> Dataset:
     """The dataset's training content, with images and videos left encoded."""
     from datasets import Image, Video
 
-    content = dataset.select_columns([name for name in dataset.column_names if name in CONTENT_COLUMNS])
+    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS]
+    content = dataset.select_columns(names or dataset.column_names)
     for name, feature in content.features.items():
         if isinstance(feature, Image | Video):
             content = content.cast_column(name, type(feature)(decode=False))

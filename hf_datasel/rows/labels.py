@@ -7,8 +7,10 @@ A scorer can afford none of that, so the same steps are taken here row by row, o
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -125,15 +127,17 @@ def check_columns(column_names: Sequence[str], labels: Labels) -> None:
         >>> check_columns(["prompt", "completion", "source"], Labels())
     """
     names = set(column_names)
-    if (
-        names & {"messages", "conversations", "input_ids", labels.dataset_text_field}
-        or {"prompt", "completion"} <= names
-    ):
+    if _is_format(names, labels):
         return
     missing = "`completion` is missing beside `prompt`" if "prompt" in names else "no training column found"
     raise BadRow(
         f"`pool` has the columns {sorted(names)}: {missing}. Expected {FORMATS}; rename yours to one of these."
     )
+
+
+def _is_format(names: AbstractSet[str], labels: Labels) -> bool:
+    single = {"messages", "conversations", "input_ids", labels.dataset_text_field}
+    return bool(names & single) or {"prompt", "completion"} <= names
 
 
 def token_row(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, labels: Labels) -> TokenRow:
@@ -147,8 +151,12 @@ def token_row(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, labels
     Raises:
         BadRow: the row has no column of any known format (a fault of the dataset, not of the row).
     """
+    check_columns(list(row), labels)
+    is_prompt_completion = {"prompt", "completion"} <= row.keys()
     row = {name: value for name, value in row.items() if value is not None}
-    check_columns(list(row) or ["(all values are null)"], labels)
+    if not _is_format(row.keys(), labels):
+        no_completion = is_prompt_completion and "prompt" in row
+        return TokenRow((), (), EMPTY_COMPLETION if no_completion else f"{MALFORMED}: its training columns are null")
     try:
         if _completion_is_empty(row):
             return TokenRow((), (), EMPTY_COMPLETION)
@@ -217,7 +225,7 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
     trl = _trl()
     example: dict[str, Any] = dict(row)
     if trl.is_conversational_from_value(example):
-        example = trl.maybe_convert_to_chatml(example)
+        example = trl.maybe_convert_to_chatml(copy.deepcopy(example))  # it renames keys inside the messages
     if not trl.is_conversational(example):
         if labels.assistant_only_loss:
             raise ValueError("`assistant_only_loss` is True, expected a conversation")
@@ -242,18 +250,16 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
 
 
 def _tokenized_text(example: dict[str, Any], tokenizer: PreTrainedTokenizerBase, labels: Labels) -> dict[str, Any]:
-    eos = str(tokenizer.eos_token)
-    if labels.dataset_text_field in example:
-        text = example[labels.dataset_text_field]
-        # A row with both formats: SFTTrainer ends the text field only, then trains on prompt and completion.
-        if "prompt" not in example:
-            return {"input_ids": tokenizer(text=text if text.endswith(eos) else text + eos)["input_ids"]}
-        completion = example["completion"]
-    else:
-        completion = example["completion"]
-        completion = completion if completion.endswith(eos) else completion + eos
+    eos, field = str(tokenizer.eos_token), labels.dataset_text_field
+    # A row with both formats: SFTTrainer ends the text field if it is open, then trains on prompt and completion.
+    if field in example and not example[field].endswith(eos):
+        example[field] += eos
+    elif "completion" in example and not example["completion"].endswith(eos):
+        example["completion"] += eos
+    if "prompt" not in example:
+        return {"input_ids": tokenizer(text=example[field])["input_ids"]}
     prompt_ids = tokenizer(text=example["prompt"])["input_ids"]
-    whole = tokenizer(text=example["prompt"] + completion)["input_ids"]
+    whole = tokenizer(text=example["prompt"] + example["completion"])["input_ids"]
     return {"input_ids": whole, "completion_mask": _after(prompt_ids, whole)}
 
 

@@ -231,13 +231,14 @@ def _token_columns(
     # One NaN, not an empty list, for rows without tokens: the first batch fixes a column's type.
     utilities: list[list[float]] = [[float("nan")] for _ in encoded]
     texts: list[list[str]] = [[""] for _ in encoded]
-    decode = engine.anchors.proxy.tokenizer.convert_ids_to_tokens
+    tokenizer = engine.anchors.proxy.tokenizer
     for values, index in zip(found.token_utility, scorable, strict=True):
+        targets = [label for label in encoded[index].labels[1:] if label != IGNORED]
         utilities[index] = values.tolist()
-        texts[index] = list(decode([label for label in encoded[index].labels[1:] if label != IGNORED]))
+        texts[index] = list(tokenizer.convert_ids_to_tokens(targets))
     return {"ost_token_utility": utilities, "ost_token_text": texts}
 
 
 def max_tokens() -> int:
     """Padded tokens a batch. An environment variable, since a field would change datasets' fingerprint."""
-    return int(os.environ.get("HF_DATASEL_MAX_TOKENS", "4096"))
+    return int(os.environ.get("HF_DATASEL_MAX_TOKENS", "2048"))

@@ -33,5 +33,12 @@ class ResponseLength:
     @property
     def spec(self) -> dict[str, str | int]:
         """JSON-like account of what decides the numbers."""
+        return {"scorer": "ResponseLength", "algo_version": self.algo_version}
+
+    def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
+        """Score B rows (or one): see the class."""
+        rows, single = rows_of(batch)
+        lengths = np.array([len(answer_text(row)) or np.nan for row in rows], dtype=np.float64)
+        status = ["no_answer" if np.isnan(length) else "ok" for length in lengths]
         columns: Columns = {"response_length": lengths, "response_length_status": status}
         return {name: values[0] for name, values in columns.items()} if single else columns

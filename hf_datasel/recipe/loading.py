@@ -1,0 +1,237 @@
+"""YAML to a checked recipe: all that is wrong is said at once, before any model loads."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from hf_datasel import scorers as scorer_room
+from hf_datasel import selectors as selector_room
+from hf_datasel.contracts import Rule, Scorer
+from hf_datasel.errors import BadRecipe, DataselError
+from hf_datasel.recipe.binding import Problems, bind, plain
+from hf_datasel.recipe.schema import (
+    AnchorSection,
+    PoolSection,
+    PublishSection,
+    Recipe,
+    ScoreSection,
+    Source,
+    TrainSection,
+)
+from hf_datasel.rows import Labels, check_columns, refuse_overlap
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from hf_datasel.proxy import Proxy
+
+SECTIONS = ("pool", "anchors", "score", "select", "train", "publish")
+COLUMN_FIELDS = ("column", "group", "length_column", "balance")
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read, check and bind a recipe.
+
+    Args:
+        path: a YAML file with the sections `pool`, `anchors`, `score`, `select`, `train`, `publish`.
+        overrides: values by dotted place, for example `{"score.proxy.dtype": "float64"}`.
+
+    Raises:
+        BadRecipe: lists every unknown key, wrong type, missing file and missing column.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadRecipe(f"`recipe` {str(path)!r} does not exist, expected a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"`recipe` {str(path)!r} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise BadRecipe(f"`recipe` {str(path)!r} holds {type(values).__name__}, expected the sections {SECTIONS}.")
+    for place, value in (overrides or {}).items():
+        _override(values, place, value)
+    return check_recipe(values, path.parent, str(path))
+
+
+def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> Recipe:
+    """Check and bind the sections of a recipe; relative files are looked up in `folder`."""
+    problems = Problems()
+    for key in values:
+        if key not in SECTIONS:
+            close = difflib.get_close_matches(str(key), SECTIONS, n=1)
+            problems.append(
+                f"`{key}` is unknown.{f' Did you mean `{close[0]}`?' if close else ''} Known: {', '.join(SECTIONS)}."
+            )
+    problems.extend(
+        f"`{key}` is missing, expected a section." for key in ("pool", "score", "select") if key not in values
+    )
+    pool = _section(PoolSection, values, "pool", problems, folder)
+    anchors = _section(AnchorSection, values, "anchors", problems, folder)
+    score = _section(ScoreSection, values, "score", problems, folder)
+    train = _section(TrainSection, values, "train", problems, folder)
+    publish = _section(PublishSection, values, "publish", problems, folder) or PublishSection()
+    rule = _named(values["select"], "select", selector_room, problems) if "select" in values else None
+    beside = {
+        arm: _named(spec, f"train.beside.{arm}", selector_room, problems)
+        for arm, spec in (train.beside if train else {}).items()
+    }
+    rows = {
+        "pool": _rows(pool, "pool", problems),
+        "anchors": _rows(anchors, "anchors", problems),
+        "evaluation": _rows(train.evaluation if train else None, "train.evaluation", problems),
+    }
+    scorers = _scorers(
+        score, score.proxy if score else None, rows["anchors"], pool.labels if pool else Labels(), problems
+    )
+    _check_rows(rows, pool, [rule, *beside.values()], scorers, problems)
+    for where, settings in (("train.target", train and train.target), ("score.warm_up", score and score.warm_up)):
+        if settings:
+            try:
+                settings.check()
+            except DataselError as error:
+                problems.extend(f"`{where}`: {line}" for line in str(error).splitlines())
+    if problems or pool is None or score is None or rule is None:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise BadRecipe(f"`{name}` has {len(problems)} problem{'s' * (len(problems) != 1)}:\n{lines}")
+    resolved = {"pool": plain(pool), "score": plain(score), "select": values["select"], "publish": plain(publish)}
+    resolved |= {key: plain(section) for key, section in (("anchors", anchors), ("train", train)) if section}
+    return Recipe(
+        pool, score, values["select"], anchors, train, publish, tuple(scorers), rule,
+        {arm: its for arm, its in beside.items() if its is not None},
+        {key: resolved[key] for key in SECTIONS if key in resolved},
+        rows["pool"], rows["anchors"], rows["evaluation"],
+    )  # fmt: skip
+
+
+def scorers_on(recipe: Recipe, proxy: Proxy | None) -> tuple[Scorer, ...]:
+    """The recipe's scorers on another proxy, for example the warmed-up one."""
+    problems = Problems()
+    found = _scorers(recipe.score, proxy, recipe.anchor_rows, recipe.pool.labels, problems)
+    if problems:
+        raise BadRecipe("\n".join(problems))
+    return tuple(found)
+
+
+def _section(cls: type[Any], values: Mapping[str, Any], key: str, problems: Problems, folder: Path) -> Any:
+    if key not in values:
+        return None
+    section = bind(cls, values[key], key, problems)
+    if isinstance(section, Source):
+        return _beside(section, folder)
+    if isinstance(section, TrainSection):
+        target = replace(section.target, target=_local(section.target.target, folder))
+        return replace(section, evaluation=_beside(section.evaluation, folder), target=target)
+    if isinstance(section, ScoreSection) and section.proxy:
+        proxy = replace(section.proxy, model=_local(section.proxy.model, folder))
+        return replace(section, proxy=proxy)
+    return section
+
+
+def _beside(source: Any, folder: Path) -> Any:
+    return replace(source, path=_local(source.path, folder))
+
+
+def _local(path: str, folder: Path) -> str:
+    """A path relative to the recipe, when there is something; otherwise as it stands (a Hub id)."""
+    return str((folder / path).resolve()) if (folder / path).exists() else path
+
+
+def _named(spec: Any, where: str, room: Any, problems: Problems, **given: Any) -> Any:
+    """`{ClassName: {arguments}}` as an instance of a class that the room exports."""
+    known = [
+        name for name in room.__all__ if hasattr(getattr(room, name), "__dataclass_fields__") and name[0].isupper()
+    ]
+    known = [name for name in known if hasattr(getattr(room, name), "rank") or hasattr(getattr(room, name), "columns")]
+    if not isinstance(spec, Mapping) or len(spec) != 1:
+        problems.append(f"`{where}` is {spec!r}, expected one class with its arguments, of {', '.join(known)}.")
+        return None
+    name, arguments = next(iter(spec.items()))
+    if name not in known:
+        close = difflib.get_close_matches(str(name), known, n=1)
+        problems.append(
+            f"`{where}.{name}` is unknown.{f' Did you mean `{close[0]}`?' if close else ''} Known: {', '.join(known)}."
+        )
+        return None
+    cls = getattr(room, name)
+    wanted = {key: value for key, value in given.items() if key in cls.__dataclass_fields__}
+    for key, value in wanted.items():
+        if value is None:
+            problems.append(f"`{where}.{name}` needs `{key}`, expected it in the recipe's section of that name.")
+            return None
+    return bind(cls, arguments or {}, f"{where}.{name}", problems, **wanted)
+
+
+def _scorers(
+    section: ScoreSection | None, proxy: Proxy | None, anchors: Dataset | None, labels: Labels, problems: Problems
+) -> list[Scorer]:
+    found = []
+    for number, spec in enumerate(section.scorers if section else []):
+        scorer = _named(
+            spec, f"score.scorers[{number}]", scorer_room, problems, proxy=proxy, anchors=anchors, labels=labels
+        )
+        if scorer is not None:
+            found.append(scorer)
+    return found
+
+
+def _rows(source: Source | None, where: str, problems: Problems) -> Any:
+    if source is None:
+        return None
+    try:
+        return source.load()
+    except (OSError, ValueError, DataselError) as error:
+        problems.append(f"`{where}.path` {source.path!r} cannot be read: {error}")
+    except Exception as error:
+        # datasets wraps what its readers raise; a broken file is the user's to mend, so it joins the list.
+        if type(error).__module__.split(".")[0] != "datasets":
+            raise
+        problems.append(f"`{where}.path` {source.path!r} cannot be read: {error}")
+    return None
+
+
+def _check_rows(
+    rows: Mapping[str, Any],
+    pool: PoolSection | None,
+    rules: list[Rule | None],
+    scorers: list[Scorer],
+    problems: Problems,
+) -> None:
+    """Columns that are missing, and anchors that are not apart."""
+    for key, dataset in rows.items():
+        if dataset is not None:
+            try:
+                check_columns(dataset.column_names, pool.labels if pool else Labels())
+            except DataselError as error:
+                problems.append(str(error).replace("`pool`", f"`{key}`", 1))
+    if rows["pool"] is not None:
+        there = {*rows["pool"].column_names, *(name for scorer in scorers for name in scorer.columns), "row_id"}
+        for rule in rules:
+            for name in COLUMN_FIELDS:
+                column = getattr(rule, name, None)
+                if column is not None and column not in there:
+                    problems.append(
+                        f"`{type(rule).__name__}.{name}` is {column!r}, expected a column of the pool or of a scorer: "
+                        f"{sorted(there)}."
+                    )
+    others = {key: rows[key] for key in ("pool", "evaluation") if rows[key] is not None}
+    if rows["anchors"] is not None:
+        try:
+            refuse_overlap(rows["anchors"], **others)
+        except DataselError as error:
+            problems.append(str(error))
+
+
+def _override(values: dict[str, Any], place: str, value: Any) -> None:
+    *parents, last = place.split(".")
+    for key in parents:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise BadRecipe(f"`--set {place}` goes through {key!r}, which is {values!r}, expected a section.")
+    values[last] = value

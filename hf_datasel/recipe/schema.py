@@ -1,0 +1,173 @@
+"""What a recipe says: one frozen dataclass per section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_datasel.proxy import Proxy
+from hf_datasel.rows import Labels, stratified
+from hf_datasel.training import TargetTraining, WarmUp
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from hf_datasel.contracts import Rule, Scorer
+
+FILE_LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from.
+
+    Args:
+        path: a file (`.jsonl`, `.json`, `.parquet`, `.csv`, also `.gz`), a folder written by `save_to_disk`, or a Hub
+            dataset id. A relative file is looked up beside the recipe.
+        name: configuration of a Hub dataset.
+        split: split of a Hub dataset.
+        revision: commit of a Hub dataset; pin it to be able to repeat the run.
+        rename: columns of yours by their name here, for example `{question: prompt, answer: completion}`.
+    """
+
+    path: str
+    name: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+
+    def load(self) -> Dataset:
+        """Read the rows.
+
+        Raises:
+            FileNotFoundError: `path` is neither a file, nor a folder, nor a dataset on the Hub.
+            ValueError: `rename` names a column there is not.
+        """
+        from datasets import load_dataset, load_from_disk
+
+        path = Path(self.path)
+        kind = FILE_LOADERS.get(Path(path.name.removesuffix(".gz")).suffix)
+        if path.is_file() and kind:
+            dataset = load_dataset(kind, data_files=str(path), split="train")
+        elif path.is_dir():
+            dataset = load_from_disk(str(path))
+        else:
+            dataset = load_dataset(self.path, self.name, split=self.split, revision=self.revision)
+        unknown = sorted(set(self.rename) - set(dataset.column_names))
+        if unknown:
+            raise ValueError(f"`rename` names {unknown}, expected columns among {dataset.column_names}.")
+        return dataset.rename_columns(self.rename)
+
+
+@dataclass(frozen=True)
+class PoolSection(Source):
+    """The pool, and how its rows become tokens and labels in scoring and training alike."""
+
+    labels: Labels = Labels()  # noqa: RUF009 (frozen)
+
+
+@dataclass(frozen=True)
+class AnchorSection(Source):
+    """The anchors, drawn from a held-out source.
+
+    Args:
+        size: how many to draw; `None` takes all.
+        by: column that names the stratum of a row.
+        seed: of the draw.
+    """
+
+    size: int | None = None
+    by: str | None = None
+    seed: int = 0
+
+    def load(self) -> Dataset:
+        """Read and draw the anchors."""
+        dataset = super().load()
+        return stratified(dataset, self.size, self.by, self.seed) if self.size is not None else dataset
+
+
+@dataclass(frozen=True)
+class ScoreSection:
+    """What scores the pool.
+
+    Args:
+        scorers: each `{ClassName: {arguments}}`. `proxy`, `anchors` and `labels` are filled in from the recipe.
+        proxy: the model that scores.
+        warm_up: brief tuning of the proxy on a slice of the pool first.
+    """
+
+    scorers: list[dict[str, dict[str, Any]]]
+    proxy: Proxy | None = None
+    warm_up: WarmUp | None = None
+
+
+@dataclass(frozen=True)
+class TrainSection:
+    """What is trained on the selection, and what beside it.
+
+    Args:
+        target: the model and how it trains.
+        evaluation: held-out rows the trained models are judged on.
+        seeds: one run of every arm for each.
+        beside: other rules by the name of their arm, trained under the same contract.
+        answers: generate answers to the evaluation's prompts and count exact matches.
+        max_new_tokens: of a generated answer.
+    """
+
+    target: TargetTraining
+    evaluation: Source
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    beside: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    answers: bool = False
+    max_new_tokens: int = 256
+
+
+@dataclass(frozen=True)
+class PublishSection:
+    """What the card says beyond what was measured.
+
+    Args:
+        title: heading of the card.
+        about: what was selected, from what, and why.
+        license: of the rows.
+        sources: where the rows come from.
+        limits: what the figures can and cannot show.
+    """
+
+    title: str = "A selection"
+    about: str = ""
+    license: str | None = None
+    sources: list[str] = field(default_factory=list)
+    limits: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe: every name resolved to a class, every value of the right type, every column there.
+
+    Args:
+        pool, anchors, score, train, publish: the sections.
+        select: `{RuleName: {arguments}}`.
+        scorers: the scorers of `score`, built (they hold no model yet). Rebuilt on the warmed-up proxy when there is
+            a warm-up.
+        rule: the rule of `select`, built.
+        rules_beside: the rules of `train.beside`, built.
+        resolved: the sections as plain values with every default written out; `recipe.yaml` of a run.
+        pool_rows, anchor_rows, evaluation_rows: what the sources gave.
+    """
+
+    pool: PoolSection
+    score: ScoreSection
+    select: dict[str, dict[str, Any]]
+    anchors: AnchorSection | None
+    train: TrainSection | None
+    publish: PublishSection
+    scorers: tuple[Scorer, ...]
+    rule: Rule
+    rules_beside: dict[str, Rule]
+    resolved: dict[str, Any]
+    pool_rows: Dataset = field(repr=False)
+    anchor_rows: Dataset | None = field(repr=False)
+    evaluation_rows: Dataset | None = field(repr=False)

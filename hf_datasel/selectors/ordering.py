@@ -1,0 +1,119 @@
+"""The order every score-based rule starts from: best first, ties by row id, unscored rows left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_datasel.contracts import Indices
+from hf_datasel.errors import BadBudget
+from hf_datasel.selectors.columns import read_numbers, tie_breakers
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def best_first(scored: Dataset, column: str) -> Indices:
+    """Numbers of all rows that have a score, highest score first. Sorts 10 million rows in seconds.
+
+    Equal scores are ordered by `row_id` (by a digest of the training content where there is no such column), rows
+    that are copies of each other by row number.
+
+    Args:
+        scored: N rows.
+        column: numeric column to order by; NaN and missing values mean not scored.
+
+    Returns:
+        Row numbers, shape (number of scored rows,).
+
+    Raises:
+        BadBudget: the column does not exist, is not numeric, or scores no row.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> scored = Dataset.from_dict({"row_id": ["d", "c", "b", "a"], "s": [1.0, 2.0, None, 1.0]})
+        >>> best_first(scored, "s")
+        array([1, 3, 0])
+    """
+    scores = read_numbers(scored, column)
+    rows = np.flatnonzero(~np.isnan(scores)).astype(np.int64)
+    if not len(rows):
+        raise BadBudget(
+            f"`column` is {column!r}, which is NaN in all {len(scores)} rows, expected at least one score. "
+            f"Look at `{column}_status` for why rows were not scored, or score the pool again."
+        )
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    ordered = scores[rows]
+    equals_next = ordered[:-1] == ordered[1:]
+    tied = np.flatnonzero(np.append(equals_next, False) | np.append(False, equals_next))
+    if len(tied):
+        run = np.append(0, np.cumsum(~equals_next))
+        rows[tied] = _by_id_within_runs(scored, rows[tied], run[tied])
+    return rows
+
+
+def _by_id_within_runs(scored: Dataset, rows: Indices, runs: npt.NDArray[np.int64]) -> Indices:
+    # Ids are read for tied rows only: most scores are continuous, and 10 million ids are most of a pool's cost.
+    keys = {"run": pa.array(runs), "row": pa.array(rows)}
+    identities = tie_breakers(scored, rows)
+    if identities is not None:
+        keys = {"run": keys["run"], "identity": identities, "row": keys["row"]}
+    order = pc.sort_indices(pa.table(keys), sort_keys=[(key, "ascending") for key in keys])
+    ordered: Indices = rows[order.to_numpy()]
+    return ordered
+
+
+def place_within(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How many rows of the same group come before each row: 0 for a group's first, shape as `codes`.
+
+    Example:
+        >>> place_within(np.array([4, 9, 4, 4, 9]))
+        array([0, 0, 1, 2, 1])
+    """
+    by_group = np.argsort(codes, kind="stable")
+    ordered = codes[by_group]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(codes)])
+    lengths = np.diff(np.append(starts, len(codes)))
+    places = np.empty(len(codes), dtype=np.int64)
+    places[by_group] = np.arange(len(codes)) - np.repeat(starts, lengths)
+    return places
+
+
+def as_ranking(ranking: Any, num_rows: int, name: str) -> Indices:
+    """What a rule returned, made sure to be a ranking: row numbers of the pool, each at most once.
+
+    Args:
+        ranking: what `rank` returned.
+        num_rows: rows of the pool.
+        name: of the rule, for the error message.
+
+    Raises:
+        BadBudget: it is no such thing.
+
+    Example:
+        >>> as_ranking([2, 0, 2], 3, "MyRule")
+        Traceback (most recent call last):
+        hf_datasel.errors.BadBudget: `rule` MyRule kept row 2 more than once, expected once. Correct its `rank`.
+    """
+    rows = np.asarray(ranking)
+    if rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
+        raise BadBudget(
+            f"`rule` {name} returned a {rows.dtype} array of shape {rows.shape}, expected row numbers of shape (K,). "
+            f"Correct its `rank`."
+        )
+    rows = rows.astype(np.int64)
+    strays = rows[(rows < 0) | (rows >= num_rows)]
+    if len(strays):
+        raise BadBudget(
+            f"`rule` {name} kept row {strays[0]}, expected 0 to {num_rows - 1}, the rows of the pool. "
+            f"Correct its `rank`."
+        )
+    seen = np.bincount(rows, minlength=1)
+    if seen.max() > 1:
+        raise BadBudget(f"`rule` {name} kept row {seen.argmax()} more than once, expected once. Correct its `rank`.")
+    return rows

@@ -1,0 +1,151 @@
+"""How well a trained model does on rows it never saw: loss and greedy answers, from a plain model."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from hf_datasel.errors import BadRow
+from hf_datasel.proxy.proxy import LoadedProxy, encode
+from hf_datasel.rows.labels import Labels, check_columns, prepare_tokenizer
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+def heldout_loss(
+    model: str | Path | PreTrainedModel,
+    dataset: Dataset,
+    labels: Labels,
+    batch_size: int = 8,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> float:
+    """Mean over rows of each row's mean loss over its target tokens, in nats per token. Lower is better.
+
+    Every row counts the same, however long. SFT's own loss counts every token the same, so the two differ. Cost per
+    row: 1 F. Batches change the last digits only; sums are in float64.
+
+    Args:
+        model: folder or Hub id, or a model from `from_pretrained`. A trainer's own copy has its forward replaced:
+            load the folder it saved instead.
+        dataset: N rows in any format of TRL's SFT.
+        labels: the options shared with scoring and training.
+        batch_size: B, rows a forward pass.
+        tokenizer: of a model that is already loaded.
+
+    Raises:
+        BadRow: no training column, or no row with a loss.
+        ValueError: a loaded model without its tokenizer.
+
+    Source: https://huggingface.co/papers/2605.07488, Eq. 1 (the anchor loss, here on held-out rows).
+    """
+    import torch
+
+    from hf_datasel.proxy.losses import collate, row_values, token_losses
+
+    check_columns(dataset.column_names, labels)
+    loaded = _loaded(model, tokenizer, labels)
+    encoded = [encode(row, loaded, labels) for row in dataset.with_format(None)]
+    rows = [row for row in encoded if row.scorable]
+    statuses = Counter(row.status.split(":")[0] for row in encoded if not row.scorable)
+    if not rows:
+        raise BadRow(f"`dataset` has no row with a loss ({dict(statuses)}), expected at least one.")
+    if statuses:
+        logger.warning("%d of %d held-out rows have no loss: %s.", statuses.total(), len(encoded), dict(statuses))
+    total = 0.0
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        with torch.no_grad():
+            for chosen in _batches([len(row.input_ids) for row in rows], batch_size, "Held-out loss"):
+                batch = collate([rows[i] for i in chosen], loaded)
+                losses = token_losses(loaded, loaded.parameters, batch, precise=True)
+                total += float(row_values(losses, batch, "mean").sum())
+    finally:
+        loaded.model.train(was_training)
+    return total / len(rows)
+
+
+def generate_answers(
+    folder: str | Path,
+    prompts: Sequence[str | Sequence[Mapping[str, Any]]],
+    max_new_tokens: int = 256,
+    batch_size: int = 8,
+) -> list[str]:
+    """The model's greedy answer to each prompt, without special tokens, in the order of the prompts.
+
+    Args:
+        folder: of the model and its tokenizer, or a Hub id.
+        prompts: N texts, or N lists of messages that the tokenizer's chat template renders.
+        max_new_tokens: tokens of an answer at most; it ends earlier at an end-of-sequence token.
+        batch_size: B, prompts generated for at a time, padded on the left.
+    """
+    import torch
+    from transformers import GenerationConfig
+
+    loaded = _loaded(folder, None, Labels())
+    model, tokenizer = loaded.model, loaded.tokenizer
+    ends = {tokenizer.eos_token_id}
+    declared = model.generation_config.eos_token_id if model.generation_config else None
+    ends |= set(declared if isinstance(declared, list) else [] if declared is None else [declared])
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=sorted(ends), pad_token_id=pad
+    )
+    encoded = [_prompt_ids(prompt, tokenizer) for prompt in prompts]
+    answers = [""] * len(encoded)
+    for chosen in _batches([len(ids) for ids in encoded], batch_size, "Answers"):
+        width = max(len(encoded[i]) for i in chosen)
+        ids = torch.tensor([[pad] * (width - len(encoded[i])) + encoded[i] for i in chosen])
+        mask = torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in chosen])
+        generate: Any = model.generate
+        written = generate(
+            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=settings
+        )
+        for i, tokens in zip(chosen, written[:, width:].tolist(), strict=True):
+            answers[i] = str(tokenizer.decode(tokens, skip_special_tokens=True))
+    return answers
+
+
+def _loaded(
+    model: str | Path | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, labels: Labels
+) -> LoadedProxy:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    plain: Any = model
+    if isinstance(model, str | Path):
+        plain = AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32)
+        plain.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        tokenizer = tokenizer or AutoTokenizer.from_pretrained(str(model))
+    if tokenizer is None:
+        raise ValueError("`tokenizer` is None, expected the tokenizer of the loaded `model`, or a folder as `model`.")
+    parameters = {name: parameter.detach() for name, parameter in plain.named_parameters()}
+    return LoadedProxy(plain, prepare_tokenizer(tokenizer, labels), parameters)
+
+
+def _prompt_ids(prompt: str | Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    if isinstance(prompt, str):
+        encoded: Any = tokenizer(prompt)
+    else:
+        messages: Any = list(prompt)
+        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+    return list(encoded["input_ids"])
+
+
+def _batches(lengths: Sequence[int], batch_size: int, what: str) -> Iterator[list[int]]:
+    """Row numbers, longest first: a shortage of memory shows at once, and little is padded."""
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is {batch_size}, expected at least 1.")
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    for start in tqdm(range(0, len(order), batch_size), desc=what, delay=1):
+        yield order[start : start + batch_size]

@@ -1,0 +1,184 @@
+"""One run of the stock SFTTrainer, on rows that all have a loss. Target training and warm-up both go through here."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.rows.labels import Labels, check_columns, token_row
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import PeftConfig
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.trainer_utils import TrainOutput
+
+logger = logging.getLogger(__name__)
+
+# SFTConfig fields that are not free, and what decides them.
+DECIDED: dict[str, str] = {
+    **{f.name: f"set `{f.name}` of `labels`: what is scored must be what is trained on" for f in fields(Labels)},
+    "output_dir": "pass `output_dir` to the method that trains",
+    "packing": "leave it out: rows are scored whole, so they are trained whole",
+    "eval_packing": "leave it out: rows are scored whole, so they are trained whole",
+    "dataset_kwargs": "leave it out: it would skip the preparation that scores rely on",
+    "chat_template_path": "save the template with the model's tokenizer, so that scores see it too",
+    "push_to_hub": "leave it out and publish the folder afterwards",
+}
+
+
+def decided_problems(sft: Mapping[str, Any], decided: Mapping[str, str]) -> list[str]:
+    """What is wrong with `sft` keys that something else decides. Imports nothing."""
+    return [f"`sft` has {key!r}: {decided[key]}." for key in sft if key in decided]
+
+
+def field_problems(name: str, given: Mapping[str, Any], config: type) -> list[str]:
+    """Keys of `given` that are no fields of the dataclass `config`, and numbers that arrive as text."""
+    defaults = {f.name: f.default for f in fields(config)}
+    problems = []
+    for key, value in given.items():
+        if key not in defaults:
+            close = difflib.get_close_matches(key, defaults, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ", remove it."
+            problems.append(f"`{name}` has {key!r}, expected a field of {config.__name__}{hint}")
+        elif isinstance(value, str) and type(defaults[key]) in (int, float):
+            problems.append(f"`{name}` has {key!r}: {value!r}, expected a number. In YAML write 1.0e-5, not 1e-5.")
+    return problems
+
+
+def sft_config() -> type:
+    """`trl.SFTConfig`, imported when needed.
+
+    Raises:
+        MissingExtra: TRL is not installed.
+    """
+    try:
+        from trl.trainer.sft_config import SFTConfig
+    except ImportError as error:
+        raise MissingExtra("Training needs TRL. Install it with: pip install 'hf_datasel[models]'") from error
+    config: type = SFTConfig
+    return config
+
+
+def trainable_rows(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Labels
+) -> tuple[Dataset, Counter[str]]:
+    """The rows with a loss, and how many of the others there were by status.
+
+    SFTTrainer itself drops some of them, trains others (an empty completion) on their end-of-sequence token, and stops
+    at malformed ones. A scorer gives none of them a score, so none is trained on.
+
+    Raises:
+        BadRow: no training column, or no row with a loss.
+    """
+    check_columns(dataset.column_names, labels)
+    dataset = dataset.with_format(None)
+    excluded: Counter[str] = Counter()
+    kept = []
+    for index, row in enumerate(tqdm(dataset, desc="Reading rows", unit="row", delay=1)):
+        encoded = token_row(row, tokenizer, labels)
+        if encoded.scorable:
+            kept.append(index)
+        else:
+            excluded[encoded.status.split(":")[0]] += 1
+    if not kept:
+        raise BadRow(
+            f"`dataset` has {len(dataset)} rows and none with a loss ({dict(excluded)}), expected at least one. "
+            f"Raise `max_length` (now {labels.max_length}), or mend the rows."
+        )
+    if excluded:
+        logger.warning(
+            "%d of %d rows have no loss and are left out: %s.", excluded.total(), len(dataset), dict(excluded)
+        )
+        dataset = dataset.select(kept)
+    return dataset, excluded
+
+
+def run_sft(
+    model: str | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Dataset,
+    labels: Labels,
+    output_dir: Path,
+    arguments: Mapping[str, Any],
+    peft_config: PeftConfig | None = None,
+) -> TrainOutput:
+    """Train with the stock SFTTrainer and save model and tokenizer.
+
+    Args:
+        model: Hub id, folder, or a model already loaded.
+        tokenizer: prepared for `labels`.
+        rows: with a loss each (see `trainable_rows`).
+        labels: how rows become tokens and labels.
+        output_dir: the folder to save to.
+        arguments: of SFTConfig, over this package's defaults.
+        peft_config: of an adapter to train instead of the weights.
+    """
+    config = sft_config()
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    with _no_telemetry():
+        trainer = SFTTrainer(
+            model=model,
+            args=config(
+                **{**_defaults(arguments), **labels.sft_arguments(), **arguments, "output_dir": str(output_dir)}
+            ),
+            train_dataset=_as_messages(rows) if labels.assistant_only_loss else rows,
+            processing_class=tokenizer,
+            peft_config=peft_config,
+        )
+        result: TrainOutput = trainer.train()
+        trainer.save_model(str(output_dir))
+    return result
+
+
+def _defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What suits the machine at hand; everything else is SFTConfig's default."""
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    defaults: dict[str, Any] = {
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_steps": 0.05,  # twenty lines a run, however long
+        "disable_tqdm": False,
+        "dataloader_pin_memory": has_gpu,
+        "bf16": has_gpu and torch.cuda.is_bf16_supported() and not arguments.get("fp16"),
+    }
+    old, new = "gradient_checkpointing", "activation_checkpointing"
+    if not has_gpu and not arguments.keys() & {old, new}:
+        # SFTConfig turns it on to save GPU memory, at a fifth of the speed.
+        defaults[new if new in {f.name for f in fields(sft_config())} else old] = False
+    return defaults
+
+
+def _as_messages(rows: Dataset) -> Dataset:
+    """`conversations` as `messages`: with `assistant_only_loss`, SFTTrainer looks for messages before it converts."""
+    if "conversations" not in rows.column_names or "messages" in rows.column_names:
+        return rows
+    from trl.data_utils import maybe_convert_to_chatml
+
+    return rows.map(maybe_convert_to_chatml, remove_columns="conversations", desc="Reading conversations")
+
+
+@contextlib.contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """TRL reports every trainer that is built. The environment variable against it counts only before an import."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = before

@@ -1,0 +1,179 @@
+"""Fine-tune the target model on what was kept."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hf_datasel.errors import BadRecipe
+from hf_datasel.rows.labels import Labels, prepare_tokenizer
+from hf_datasel.training.protocols import protocol_arguments
+from hf_datasel.training.sft import DECIDED, decided_problems, field_problems, run_sft, sft_config, trainable_rows
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import LoraConfig
+
+logger = logging.getLogger(__name__)
+
+TARGET_DECIDED = {
+    **DECIDED,
+    "max_steps": "set `steps` and protocol='B'",
+    "num_train_epochs": "set `epochs` and protocol='A'",
+    "seed": "pass `seed` to `train`",
+    "train_sampling_strategy": "set `order`",
+    "shuffle_dataset": "set `order`",
+}
+
+
+@dataclass(frozen=True)
+class TrainedTarget:
+    """What a training run left behind.
+
+    Args:
+        folder: model (or adapter) and tokenizer, for `from_pretrained`.
+        steps: optimisation steps taken.
+        epochs: passes over the rows.
+        train_loss: mean over the run, in nats per target token.
+        num_rows: K, rows trained on.
+        num_excluded: rows without a loss, left out.
+        seconds: of training, loading and saving included.
+    """
+
+    folder: str
+    steps: int
+    epochs: float
+    train_loss: float
+    num_rows: int
+    num_excluded: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TargetTraining:
+    """Supervised fine-tuning of the target with TRL's own SFTTrainer. A spec: nothing loads before `train`.
+
+    Args:
+        target: Hub id or local folder of any causal language model.
+        revision: branch, tag or commit of a Hub id.
+        method: all weights (`"full"`), or an adapter (`"lora"`).
+        protocol: `"A"` fixes `epochs`, `"B"` fixes `steps`: see `protocol_arguments`.
+        epochs: passes over the rows (A).
+        steps: optimisation steps (B).
+        order: `"shuffled"` anew each pass, or as the dataset comes (`"score"`): `Selection.kept` comes best first.
+        lora: fields of `peft.LoraConfig`; adapters sit on all linear layers unless told otherwise.
+        sft: any other fields of `trl.SFTConfig`, such as `learning_rate` or `per_device_train_batch_size`.
+
+    Raises:
+        BadRecipe: fields that contradict each other, or `sft` keys that another argument decides; lists them all.
+
+    Source: https://huggingface.co/papers/2605.07488, 5.1 (protocols); all other defaults are SFTConfig's.
+
+    Example:
+        >>> TargetTraining("Qwen/Qwen3-0.6B-Base", protocol="B", steps=200, sft={"learning_rate": 1e-5}).steps
+        200
+        >>> TargetTraining("Qwen/Qwen3-0.6B-Base", sft={"max_steps": 200})
+        Traceback (most recent call last):
+        hf_datasel.errors.BadRecipe: `sft` has 'max_steps': set `steps` and protocol='B'.
+    """
+
+    target: str
+    revision: str | None = None
+    method: Literal["full", "lora"] = "full"
+    protocol: Literal["A", "B"] = "B"
+    epochs: float = 1.0
+    steps: int = 1000
+    order: Literal["shuffled", "score"] = "shuffled"
+    lora: Mapping[str, Any] = field(default_factory=dict)
+    sft: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = self._own_problems()
+        if problems:
+            raise BadRecipe("\n".join(problems))
+
+    def check(self) -> None:
+        """Say what `sft` and `lora` hold that TRL and PEFT do not know. Imports TRL; loads no model.
+
+        Raises:
+            BadRecipe: lists every problem at once.
+            MissingExtra: TRL is not installed.
+        """
+        problems = field_problems("sft", self.sft, sft_config())
+        if self.method == "lora":
+            from peft import LoraConfig
+
+            problems += field_problems("lora", self.lora, LoraConfig)
+        if problems:
+            raise BadRecipe("\n".join(problems))
+
+    def train(self, dataset: Dataset, labels: Labels, output_dir: str | Path, seed: int = 0) -> TrainedTarget:
+        """Fine-tune on the rows of `dataset` that have a loss; save model and tokenizer.
+
+        On one machine without a GPU, the same seed gives the same weights bit for bit.
+
+        Args:
+            dataset: K rows in any format of TRL's SFT, such as `selection.kept`. Other columns do not matter.
+            labels: the options the rows were scored with.
+            output_dir: the folder to save to.
+            seed: of row order, dropout and new adapter weights.
+
+        Raises:
+            BadRecipe: see `check`.
+            BadRow: no training column, or no row with a loss.
+        """
+        self.check()
+        from transformers import AutoTokenizer
+
+        started = time.perf_counter()
+        code = {"revision": self.revision, "trust_remote_code": bool(self.sft.get("trust_remote_code", False))}
+        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(self.target, **code), labels)
+        rows, excluded = trainable_rows(dataset, tokenizer, labels)
+        result = run_sft(
+            self.target, tokenizer, rows, labels, Path(output_dir), self._arguments(seed), self._lora_config()
+        )
+        return TrainedTarget(
+            folder=str(output_dir),
+            steps=result.global_step,
+            epochs=float(result.metrics["epoch"]),
+            train_loss=float(result.training_loss),
+            num_rows=len(rows),
+            num_excluded=excluded.total(),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _arguments(self, seed: int) -> dict[str, Any]:
+        return {
+            **self.sft,
+            **protocol_arguments(self.protocol, self.epochs, self.steps),
+            "seed": seed,
+            "train_sampling_strategy": "sequential" if self.order == "score" else "random",
+            "model_init_kwargs": {**(self.sft.get("model_init_kwargs") or {}), "revision": self.revision},
+        }
+
+    def _lora_config(self) -> LoraConfig | None:
+        if self.method == "full":
+            return None
+        from peft import LoraConfig
+
+        return LoraConfig(**{"task_type": "CAUSAL_LM", "target_modules": "all-linear", **self.lora})
+
+    def _own_problems(self) -> list[str]:
+        problems = []
+        for name, allowed in (("method", ("full", "lora")), ("order", ("shuffled", "score"))):
+            if getattr(self, name) not in allowed:
+                problems.append(f"`{name}` is {getattr(self, name)!r}, expected one of {allowed}.")
+        try:
+            protocol_arguments(self.protocol, self.epochs, self.steps)
+        except ValueError as error:
+            problems.append(str(error))
+        if self.lora and self.method != "lora":
+            problems.append(f"`lora` is {dict(self.lora)} while `method` is {self.method!r}, expected method='lora'.")
+        if "revision" in (self.sft.get("model_init_kwargs") or {}):
+            problems.append("`sft` has 'model_init_kwargs' with 'revision': set `revision`.")
+        return problems + decided_problems(self.sft, TARGET_DECIDED)

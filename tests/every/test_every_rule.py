@@ -1,0 +1,206 @@
+"""Promises that hold for every rule. A new rule adds one line to CASES; everything here then applies to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import json
+import pickle
+import random
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from hf_datasel import selectors
+from hf_datasel.contracts import Rule
+from hf_datasel.errors import BadBudget
+from hf_datasel.selectors import (
+    AboveThreshold,
+    Full,
+    MiddleBand,
+    Random,
+    TokenBudget,
+    TopCount,
+    TopFraction,
+    TopFractionPerGroup,
+    select,
+)
+
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+class Case(NamedTuple):
+    """A rule with growing budgets, and what it promises about them."""
+
+    budgets: tuple[Rule, ...]
+    prefixes: bool = True  # a smaller budget is the beginning of a larger one
+    by_score: bool = True  # reads a score column, so NaN rows are out
+    pool_order: bool = False  # ranks by nothing but the order of the pool
+
+
+# The pool below has 120 rows, 40 in each of 3 groups, so that these fractions of a group are whole rows.
+CASES: dict[str, Case] = {
+    "AboveThreshold": Case(tuple(AboveThreshold("s", threshold) for threshold in (6.0, 3.0, -1.0))),
+    "Full": Case((Full(),), by_score=False, pool_order=True),
+    "MiddleBand": Case(tuple(MiddleBand("s", 0.5 - half, 0.5 + half) for half in (0.02, 0.1, 0.3, 0.5))),
+    "Random": Case(tuple(Random(fraction, seed=7) for fraction in (0.01, 0.2, 1.0)), by_score=False),
+    "Random, balanced": Case(
+        tuple(Random(count=count, seed=7, balance="group") for count in (1, 7, 120)), by_score=False
+    ),
+    "TokenBudget": Case(tuple(TokenBudget("s", tokens) for tokens in (60, 500, 10**6))),
+    "TopCount": Case(tuple(TopCount("s", count) for count in (1, 10, 50, 90))),
+    "TopFraction": Case(tuple(TopFraction("s", fraction) for fraction in (0.001, 0.1, 0.29, 1.0))),
+    "TopFraction, helpful rows": Case(
+        tuple(TopFraction("s", fraction, drop_nonpositive=True) for fraction in (0.1, 0.3, 1.0))
+    ),
+    "TopFractionPerGroup": Case(
+        tuple(TopFractionPerGroup("s", "group", fraction) for fraction in (0.025, 0.1, 0.25, 0.5))
+    ),
+}
+RULES = [
+    pytest.param(rule, case, id=f"{name}-{number}")
+    for name, case in CASES.items()
+    for number, rule in enumerate(case.budgets)
+]
+NAN = float("nan")
+
+
+def make_pool(with_ids: bool) -> Dataset:
+    """120 rows, each there twice; many equal scores, a quarter of them NaN or missing."""
+    draw = random.Random(0)  # noqa: S311
+    scores = [float(row % 13) - 3 if row % 4 else (NAN if row % 8 else None) for row in range(60)]
+    rows: dict[str, list[Any]] = {
+        "text": [f"text {row}" for row in range(60)] * 2,
+        "s": scores * 2,
+        "num_tokens": [draw.randrange(60) for _ in range(60)] * 2,
+        "group": ["web", "book", "code"] * 40,
+    }
+    if with_ids:
+        rows["row_id"] = [f"{draw.random():.10f}" for _ in range(120)]
+    return Dataset.from_dict(rows)
+
+
+POOL = make_pool(with_ids=True)
+SCORES = np.array([NAN if score is None else score for score in POOL["s"]])
+
+
+def exported_rules() -> dict[str, type]:
+    return {
+        name: thing
+        for name in selectors.__all__
+        if inspect.isclass(thing := getattr(selectors, name)) and hasattr(thing, "rank")
+    }
+
+
+@pytest.mark.parametrize("name", exported_rules())
+def test_every_exported_rule_is_covered(name: str) -> None:
+    rule = exported_rules()[name]
+    assert any(case.split(",")[0] == name for case in CASES), (
+        f"{name} is exported by hf_datasel.selectors but has no case: add it to CASES in tests/every/test_every_rule.py"
+    )
+    test_file = TESTS / "selectors" / f"test_{rule.__module__.rpartition('.')[2]}.py"
+    assert test_file.is_file(), f"{name} has no test of its own: write {test_file.relative_to(TESTS.parent)}"
+
+
+def test_every_case_is_of_an_exported_rule() -> None:
+    for name, case in CASES.items():
+        assert {type(rule).__name__ for rule in case.budgets} == {name.split(",")[0]}
+        assert type(case.budgets[0]).__name__ in selectors.__all__
+
+
+@pytest.mark.parametrize("name", exported_rules())
+def test_a_rule_is_a_documented_frozen_dataclass_in_a_file_of_its_own(name: str) -> None:
+    rule = exported_rules()[name]
+    assert dataclasses.is_dataclass(rule)
+    assert rule.__dataclass_params__.frozen, f"{name} can be changed after construction: @dataclass(frozen=True)"
+    assert "Example:" in (rule.__doc__ or ""), f"{name} has no Example in its docstring"
+    neighbours = {other.__module__ for other in exported_rules().values()} - {rule.__module__}
+    imported = {getattr(thing, "__module__", None) for thing in vars(sys.modules[rule.__module__]).values()}
+    assert not imported & neighbours, f"{name} imports from another rule: {imported & neighbours}"
+
+
+@pytest.mark.parametrize(("rule", "case"), RULES)
+def test_returns_unique_row_numbers_of_the_pool(rule: Rule, case: Case) -> None:
+    ranking = rule.rank(POOL)
+    assert ranking.dtype == np.int64
+    assert ranking.ndim == 1
+    assert len(ranking) > 0, "an empty ranking proves nothing here: widen the budget of this case"
+    assert len(set(ranking.tolist())) == len(ranking)
+    assert ranking.min() >= 0
+    assert ranking.max() < len(POOL)
+
+
+@pytest.mark.parametrize(("rule", "case"), RULES)
+def test_never_keeps_a_row_without_a_score(rule: Rule, case: Case) -> None:
+    if case.by_score:
+        assert not np.isnan(SCORES[rule.rank(POOL)]).any()
+        assert select(POOL, rule).num_not_scored == 30
+
+
+@pytest.mark.parametrize("key", ["row_id", "text"])
+@pytest.mark.parametrize(("rule", "case"), RULES)
+def test_the_order_of_the_pool_changes_nothing(rule: Rule, case: Case, key: str) -> None:
+    # Without ids the two copies of a row cannot be told apart, but they are the same text.
+    pool = make_pool(with_ids=key == "row_id")
+    expected = [pool[key][row] for row in rule.rank(pool)]
+    for seed in range(3):
+        shuffled = pool.shuffle(seed=seed)
+        found = [shuffled[key][row] for row in rule.rank(shuffled)]
+        assert found == expected if not case.pool_order else sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize(("rule", "case"), RULES)
+def test_ranking_is_repeatable_and_leaves_the_pool_alone(rule: Rule, case: Case) -> None:
+    pool = make_pool(with_ids=True)
+    fingerprint = pool._fingerprint
+    assert rule.rank(pool).tolist() == rule.rank(pool).tolist() == rule.rank(POOL).tolist()
+    assert pool._fingerprint == fingerprint
+    assert pool.to_dict().keys() == POOL.to_dict().keys()
+
+
+@pytest.mark.parametrize(("rule", "case"), RULES)
+def test_a_rule_survives_pickling_and_its_own_spec(rule: Rule, case: Case) -> None:
+    assert pickle.loads(pickle.dumps(rule)) == rule  # noqa: S301
+    spec = json.loads(json.dumps(select(POOL, rule).rule))
+    assert getattr(selectors, spec.pop("rule"))(**spec) == rule
+
+
+@pytest.mark.parametrize(("rule", "case"), RULES)
+def test_filtering_keeps_what_was_ranked(rule: Rule, case: Case) -> None:
+    selection = select(POOL, rule)
+    filtered = POOL.filter(selection, with_indices=True, batched=True, batch_size=50)
+    assert set(filtered["row_id"]) == set(selection.ids)
+    assert set(selection.dropped["row_id"]) == set(POOL["row_id"]) - set(selection.ids)
+
+
+@pytest.mark.parametrize(("rule", "case"), RULES)
+def test_a_pool_without_scores_or_without_the_column_is_refused(rule: Rule, case: Case) -> None:
+    if case.by_score:
+        with pytest.raises(BadBudget, match="`column` is 's', which is NaN in all 120 rows"):
+            rule.rank(POOL.remove_columns("s").add_column("s", [NAN] * 120))
+        with pytest.raises(
+            BadBudget, match="`column` is 's', expected a column of the scored dataset, which has: 'te"
+        ):
+            rule.rank(POOL.remove_columns("s"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_row_is_a_pool(name: str) -> None:
+    one = Dataset.from_dict({"row_id": ["a"], "s": [7.0], "num_tokens": [5], "group": ["web"]})
+    assert CASES[name].budgets[0].rank(one).tolist() == [0]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_smaller_budget_is_a_prefix_of_a_larger_one(name: str) -> None:
+    case = CASES[name]
+    rankings = [rule.rank(POOL).tolist() for rule in case.budgets]
+    for smaller, larger in itertools.pairwise(rankings):
+        assert len(smaller) < len(larger), "budgets of a case must grow"
+        if case.prefixes:
+            assert larger[: len(smaller)] == smaller

@@ -1,0 +1,120 @@
+"""Who a row is does not depend on process, column order, or what was remarked about it."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hf_datasel.errors import BadRow
+from hf_datasel.rows import content_only, row_digest, with_row_ids
+
+
+ROW = {
+    "messages": [{"role": "user", "content": "é 汉"}, {"content": "4", "role": "assistant"}],
+    "tools": '[{"name": "add"}]',
+}
+DIGEST = "2e4227e876278600"  # a change here renames every row that was ever scored
+
+
+def test_digest_is_pinned() -> None:
+    assert row_digest(ROW) == DIGEST
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "77"])
+def test_digest_is_the_same_in_another_process(hash_seed: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", f"from hf_datasel.rows import row_digest; print(row_digest({ROW!r}))"],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == DIGEST
+
+
+def test_column_order_and_remarks_do_not_count() -> None:
+    assert row_digest(dict(reversed(ROW.items()))) == DIGEST
+    assert row_digest({**ROW, "score": 0.5, "source": "web", "row_id": "7", "text": None}) == DIGEST
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tools": "[]"}, {"messages": ROW["messages"][:1]}, {"text": ""}, {"chat_template_kwargs": {"thinking": False}}],
+)
+def test_content_counts(change: dict[str, Any]) -> None:
+    assert row_digest({**ROW, **change}) != DIGEST
+
+
+def test_numbers_count_whether_lists_or_arrays() -> None:
+    plain = {"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}
+    assert row_digest({name: np.array(values) for name, values in plain.items()}) == row_digest(plain)
+    assert row_digest({**plain, "labels": [1, 2, 3]}) != row_digest(plain)
+
+
+def test_text_that_is_not_unicode_has_a_digest() -> None:
+    assert row_digest({"text": "\ud83d"}) != row_digest({"text": "\ud83e"})
+
+
+def test_decoded_media_are_refused() -> None:
+    with pytest.raises(BadRow, match="`row` holds a object, expected text, numbers, lists or undecoded media"):
+        row_digest({"image": object()})
+
+
+def test_duplicates_get_suffixes_in_order() -> None:
+    from datasets import Dataset
+
+    ids = with_row_ids(Dataset.from_dict({"text": list("abaab"), "score": [1.0, 2.0, 3.0, 4.0, 5.0]}))["row_id"][:]
+    a, b = row_digest({"text": "a"}), row_digest({"text": "b"})
+    assert ids == [a, b, f"{a}-1", f"{a}-2", f"{b}-1"]
+
+
+def test_ids_follow_their_rows() -> None:
+    from datasets import Dataset
+
+    dataset = Dataset.from_dict({"text": list("abcdef")})
+    named = dict(zip("abcdef", with_row_ids(dataset)["row_id"], strict=True))
+    moved = with_row_ids(dataset.shuffle(seed=3).add_column("score", range(6)).select_columns(["score", "text"]))
+    assert {row["text"]: row["row_id"] for row in moved} == named
+
+
+def test_ids_of_the_users_own_are_kept() -> None:
+    from datasets import Dataset
+
+    dataset = Dataset.from_dict({"text": ["a", "a"], "row_id": [7, 8]})
+    assert with_row_ids(dataset) is dataset
+
+
+def test_ids_of_the_users_own_must_be_unique() -> None:
+    from datasets import Dataset
+
+    with pytest.raises(BadRow, match=r"`row_id` names 2 values more than once \(first: 'x'\).*Rename"):
+        with_row_ids(Dataset.from_dict({"text": list("abcde"), "row_id": list("xyxyz")}))
+
+
+def picture(shade: int) -> bytes:
+    image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    image.new("L", (2, 2), shade).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_images_count_by_their_bytes_and_are_never_decoded() -> None:
+    from datasets import Dataset, Features, Image, Value
+
+    broken = b"no picture at all"
+    features = Features({"text": Value("string"), "image": Image()})
+    rows = [{"text": "a", "image": {"bytes": file, "path": None}} for file in (picture(1), picture(2), broken)]
+    dataset = Dataset.from_list(rows, features=features)
+    with pytest.raises(Exception, match="cannot identify image file"):
+        dataset[2]
+    ids = with_row_ids(dataset)["row_id"][:]
+    assert ids == [row_digest(row) for row in rows]
+    assert len(set(ids)) == 3
+    assert content_only(dataset)[2] == rows[2]
+    assert dataset.features == features
