@@ -6,18 +6,19 @@ import re
 
 
 # A minus is a sign only where no operand stands before it: "16-3" ends in 3, "= -3" in -3. Commas group digits in
-# threes only, so that the list "1,2,3" is not 123. No exponents: a model that writes 1e999999999 must cost nothing.
-_WHOLE = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+# threes only, so that the list "1,2,3" is not 123. What models write is hostile: without exponents 1e999999999 costs
+# nothing, and repeats are bounded wherever a pattern could otherwise start again inside what it has just read.
+_WHOLE = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,9}(?![0-9])|[0-9]+)"
 _NUMBER = re.compile(rf"(?:(?<![\w)%.])-)?(?:[0-9]+ (?=[0-9]+/[0-9]))?(?:{_WHOLE}(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?")
-_ARITHMETIC_FOLLOWS = re.compile(r"\s*[-+*/\u00d7^]")
+_ARITHMETIC_FOLLOWS = re.compile(r"\s{0,9}[-+*/\u00d7^]")
 _CALCULATOR_MARK = re.compile(r"<<[^<>\n]*>>")
 
 # The rest of the line must begin with a number: "#### Step 2" is a heading, "A: Tom has 3" opens a chain of thought.
-_BEFORE_NUMBER = r"[^\w.\-]*(?:boxed\{)?(?=-?\.?[0-9])"
+_BEFORE_NUMBER = r"[^\w.\-]{0,20}(?:boxed\{)?(?=-?\.?[0-9])"
 _MARKERS = (
-    re.compile(rf"####{_BEFORE_NUMBER}([^\n]+)"),
-    re.compile(r"\banswer is\b([^\n]*[0-9][^\n]*)", re.IGNORECASE),
-    re.compile(rf"^\W*(?:final\s+)?(?:a|answer)\W*:{_BEFORE_NUMBER}([^\n]+)", re.IGNORECASE | re.MULTILINE),
+    re.compile(rf"####{_BEFORE_NUMBER}"),
+    re.compile(r"\banswer is\b(?=[^\n]{0,100}[0-9])", re.IGNORECASE),
+    re.compile(rf"^\W{{0,20}}(?:final )?(?:a|answer)\W{{0,20}}:{_BEFORE_NUMBER}", re.IGNORECASE | re.MULTILINE),
 )
 
 
@@ -42,9 +43,9 @@ def final_answer(text: str) -> str | None:
     """
     text = _CALCULATOR_MARK.sub("", text).replace("\u2212", "-").replace("$", "")
     for marker in _MARKERS:
-        marked = marker.findall(text)
-        if marked:
-            return _normalised(_stated(marked[-1]))
+        ends = [match.end() for match in marker.finditer(text)]
+        if ends:
+            return _normalised(_stated(text[ends[-1] :].partition("\n")[0]))
     numbers = _NUMBER.findall(text)
     return _normalised(numbers[-1]) if numbers else None
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pydantic
 
+from hf_datasel.errors import DataselError
+
 
 T = TypeVar("T")
 
@@ -48,8 +50,8 @@ def bind(cls: type[T], values: Any, where: str, problems: Problems, **given: Any
         return None
     try:
         return _build(cls, parsed, given)
-    except (TypeError, ValueError, AttributeError) as error:
-        problems.append(f"`{where}`: {error}")
+    except (TypeError, ValueError, DataselError) as error:
+        problems.extend(f"`{where}`: {line}" for line in str(error).splitlines())
         return None
 
 
@@ -99,10 +101,9 @@ def _build(cls: type[T], parsed: pydantic.BaseModel, given: Mapping[str, Any]) -
     for name in parsed.model_fields_set:
         value = getattr(parsed, name)
         if isinstance(value, pydantic.BaseModel):
-            parts = get_args(hints[name]) or (hints[name],)
-            nested = next(
-                part for part in parts if dataclasses.is_dataclass(part) and part.__name__ == type(value).__name__
-            )
+            hint: Any = hints[name]
+            options: tuple[Any, ...] = get_args(hint) or (hint,)
+            nested: Any = next(option for option in options if getattr(option, "__name__", "") == type(value).__name__)
             value = _build(nested, value, {})
         arguments[name] = value
     return cls(**arguments)

@@ -83,14 +83,15 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
         for arm, spec in (train.beside if train else {}).items()
     }
     rows = {
-        "pool": _rows(pool, "pool", problems),
+        "pool": _rows(pool or _source_only(values.get("pool"), folder), "pool", problems),
         "anchors": _rows(anchors, "anchors", problems),
         "evaluation": _rows(train.evaluation if train else None, "train.evaluation", problems),
     }
     scorers = _scorers(
         score, score.proxy if score else None, rows["anchors"], pool.labels if pool else Labels(), problems
     )
-    _check_rows(rows, pool, [rule, *beside.values()], scorers, problems)
+    all_scorers = score is not None and len(scorers) == len(score.scorers)
+    _check_rows(rows, pool, [rule, *beside.values()], scorers, all_scorers, problems)
     for where, settings in (("train.target", train and train.target), ("score.warm_up", score and score.warm_up)):
         if settings:
             try:
@@ -132,6 +133,15 @@ def _section(cls: type[Any], values: Mapping[str, Any], key: str, problems: Prob
         proxy = replace(section.proxy, model=_local(section.proxy.model, folder))
         return replace(section, proxy=proxy)
     return section
+
+
+def _source_only(values: Any, folder: Path) -> Source | None:
+    """Where the rows come from, of a section with faults elsewhere: so that missing columns are found in the same go."""
+    known = (
+        {key: values[key] for key in Source.__dataclass_fields__ if key in values} if isinstance(values, dict) else {}
+    )
+    source = bind(Source, known, "", Problems())
+    return source and _beside(source, folder)
 
 
 def _beside(source: Any, folder: Path) -> Any:
@@ -201,6 +211,7 @@ def _check_rows(
     pool: PoolSection | None,
     rules: list[Rule | None],
     scorers: list[Scorer],
+    all_scorers: bool,
     problems: Problems,
 ) -> None:
     """Columns that are missing, and anchors that are not apart."""
@@ -211,9 +222,11 @@ def _check_rows(
             except DataselError as error:
                 problems.append(str(error).replace("`pool`", f"`{key}`", 1))
     if rows["pool"] is not None:
+        # While a scorer has faults of its own, nobody knows what it will write.
+        fields = COLUMN_FIELDS if all_scorers else COLUMN_FIELDS[1:]
         there = {*rows["pool"].column_names, *(name for scorer in scorers for name in scorer.columns), "row_id"}
         for rule in rules:
-            for name in COLUMN_FIELDS:
+            for name in fields:
                 column = getattr(rule, name, None)
                 if column is not None and column not in there:
                     problems.append(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hf_datasel.errors import DataselError
+from hf_datasel.publish import render_card
+from hf_datasel.recipe import reporting
 from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.rows import with_row_ids
@@ -101,6 +103,16 @@ class Run:
         for arm, selection in selections.items():
             results += [self._train_one(arm, selection, seed) for seed in train.seeds]
         return results
+
+    def report(self, train: bool = True) -> str:
+        """Do what is still to do, write `results.json`, `plots/` and `README.md`; the table for a terminal."""
+        trained = self.trained() if train else []
+        scored, selections = self.scored(), self.selections()
+        results = reporting.gather(self.recipe, scored, selections, trained)
+        write_json(self.folder / "results.json", results)
+        reporting.draw(self.recipe, scored, selections, results, self.folder / "plots")
+        write_text(self.folder / "README.md", render_card(results))
+        return reporting.table(results)
 
     def _warmed_proxy(self) -> tuple[Proxy | None, set[str]]:
         section = self.recipe.score

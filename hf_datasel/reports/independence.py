@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from hf_datasel.contracts import Scores
 from hf_datasel.reports.scored import ScoreColumn, scored_only

@@ -16,9 +16,7 @@ ScoreColumn: TypeAlias = Sequence[float | None] | npt.NDArray[np.generic]
 """Shape (N,): a list, an array or a column of a `Dataset`. NaN or None where a row was not scored."""
 
 
-def scored_only(
-    scores: ScoreColumn, at_least: int = 1, argument: str = "scores"
-) -> tuple[Scores, Indices, int]:
+def scored_only(scores: ScoreColumn, at_least: int = 1, argument: str = "scores") -> tuple[Scores, Indices, int]:
     """The scores that are there, their positions among the N rows, and N.
 
     Args:

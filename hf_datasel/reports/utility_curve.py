@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from hf_datasel.contracts import Scores
 from hf_datasel.reports.scored import ScoreColumn, scored_only

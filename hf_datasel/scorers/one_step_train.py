@@ -17,6 +17,7 @@ from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow, content_rows, refuse_overlap, row_digest
 from hf_datasel.rows.batches import rows_of, warn_unbatched
 from hf_datasel.rows.labels import IGNORED
+from hf_datasel.rows.token_text import token_texts
 
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _token_columns(
     for values, index in zip(found.token_utility, scorable, strict=True):
         targets = [label for label in encoded[index].labels[1:] if label != IGNORED]
         utilities[index] = values.tolist()
-        texts[index] = list(tokenizer.convert_ids_to_tokens(targets))
+        texts[index] = token_texts(tokenizer, targets)
     return {"ost_token_utility": utilities, "ost_token_text": texts}
 
 

@@ -28,6 +28,7 @@ def heldout_loss(
     labels: Labels,
     batch_size: int = 8,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    revision: str | None = None,
 ) -> float:
     """Mean over rows of each row's mean loss over its target tokens, in nats per token. Lower is better.
 
@@ -41,6 +42,7 @@ def heldout_loss(
         labels: the options shared with scoring and training.
         batch_size: B, rows a forward pass.
         tokenizer: of a model that is already loaded.
+        revision: branch, tag or commit of a Hub id.
 
     Raises:
         BadRow: no training column, or no row with a loss.
@@ -53,7 +55,7 @@ def heldout_loss(
     from hf_datasel.proxy.losses import collate, row_values, token_losses
 
     check_columns(dataset.column_names, labels)
-    loaded = _loaded(model, tokenizer, labels)
+    loaded = _loaded(model, tokenizer, labels, revision)
     encoded = [encode(row, loaded, labels) for row in dataset.with_format(None)]
     rows = [row for row in encoded if row.scorable]
     statuses = Counter(row.status.split(":")[0] for row in encoded if not row.scorable)
@@ -80,6 +82,7 @@ def generate_answers(
     prompts: Sequence[str | Sequence[Mapping[str, Any]]],
     max_new_tokens: int = 256,
     batch_size: int = 8,
+    revision: str | None = None,
 ) -> list[str]:
     """The model's greedy answer to each prompt, without special tokens, in the order of the prompts.
 
@@ -88,11 +91,12 @@ def generate_answers(
         prompts: N texts, or N lists of messages that the tokenizer's chat template renders.
         max_new_tokens: tokens of an answer at most; it ends earlier at an end-of-sequence token.
         batch_size: B, prompts generated for at a time, padded on the left.
+        revision: branch, tag or commit of a Hub id.
     """
     import torch
     from transformers import GenerationConfig
 
-    loaded = _loaded(folder, None, Labels())
+    loaded = _loaded(folder, None, Labels(), revision)
     model, tokenizer = loaded.model, loaded.tokenizer
     ends = {tokenizer.eos_token_id}
     declared = model.generation_config.eos_token_id if model.generation_config else None
@@ -117,16 +121,19 @@ def generate_answers(
 
 
 def _loaded(
-    model: str | Path | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, labels: Labels
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    labels: Labels,
+    revision: str | None,
 ) -> LoadedProxy:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     plain: Any = model
     if isinstance(model, str | Path):
-        plain = AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32)
+        plain = AutoModelForCausalLM.from_pretrained(str(model), revision=revision, dtype=torch.float32)
         plain.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        tokenizer = tokenizer or AutoTokenizer.from_pretrained(str(model))
+        tokenizer = tokenizer or AutoTokenizer.from_pretrained(str(model), revision=revision)
     if tokenizer is None:
         raise ValueError("`tokenizer` is None, expected the tokenizer of the loaded `model`, or a folder as `model`.")
     parameters = {name: parameter.detach() for name, parameter in plain.named_parameters()}

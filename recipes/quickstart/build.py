@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 WRITERS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
-GOLD, WRITTEN, SVAMP, HELD_OUT, EVALUATION = 150, 300, 150, 100, 60
+GOLD, WRITTEN, SVAMP, HELD_OUT, EVALUATION = 120, 180, 300, 100, 60
 LONGEST = 700  # characters of question and answer: most rows then fit the proxy's 512 tokens
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ GSM8K = SHARED / "data/gsm8k/train.jsonl.gz"
 GPT2 = SHARED / "data/tokenizers/gpt2"
 STORIES = SHARED / "data/weights/stories260K/hf"
 
-# ChatML with tools, assistant markers and a switch that renders the prompt differently alone than with its answer.
+# ChatML with tools, assistant markers, a style, and a switch that renders the prompt differently without its answer.
 CHATML = """
+{%- if style %}{{ '<|im_start|>system\\nStyle: ' + style + '<|im_end|>\\n' }}{%- endif %}
 {%- if tools %}{{ '<|im_start|>system\\nTools: ' }}{%- for tool in tools %}{{ tool | tojson }}{%- endfor %}{{ '<|im_end|>\\n' }}{%- endif %}
 {%- for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}
 {%- if message['role'] == 'assistant' %}{% generation %}{{ (message['content'] or '') + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}
@@ -30,6 +32,17 @@ CORPUS = [
     "She sold 48 / 2 = 24 clips in May. Altogether she sold 48 + 24 = 72 clips. #### 72",
     "user assistant system tool answer question the sum of two numbers is",
 ] * 3
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny models gain nothing from more, and lose much on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def byte_level_bpe(bos: bool = False) -> Any:

@@ -72,7 +72,7 @@ FORMATS: dict[str, list[dict[str, Any]]] = {
         {
             "prompt": chat(row["question"]),
             "completion": [{"role": "assistant", "content": row["answer"]}],
-            "chat_template_kwargs": {"thinking": thinking},
+            "chat_template_kwargs": {"thinking": thinking, "style": "brief" if thinking else "long"},
         }
         for row, thinking in zip(QUESTIONS, (True, False, False, True), strict=True)
     ],
@@ -134,6 +134,7 @@ def assert_same(rows: list[dict[str, Any]], tokenizer: Any, labels: Labels, fold
     for row_id, row in ours.items():
         no_loss = row.status in (MASKED_BY_TRUNCATION, NO_LABELS)
         assert no_loss or row.status in (OK, TRUNCATED), row.status
+        assert row.scorable is (row.num_targets > 0)
         if row_id in dropped:
             assert no_loss
         elif no_loss:  # SFTTrainer looks at the first label too, and at nothing when it does not truncate

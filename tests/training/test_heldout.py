@@ -73,6 +73,8 @@ def test_rows_without_a_loss_do_not_count(tiny: str, caplog: pytest.LogCaptureFi
 
 def test_a_loaded_model_is_measured_and_left_alone(tiny: str) -> None:
     model, tokenizer = loaded(tiny)
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
     model.train()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     found = heldout_loss(model, dataset_of(ROWS), LABELS, tokenizer=tokenizer)
@@ -116,6 +118,32 @@ def taught(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_answers_end_where_the_model_ends_them(taught: str) -> None:
     prompts = [row["prompt"] for row in sums(5)]
     assert generate_answers(taught, prompts, max_new_tokens=20) == [row["completion"] for row in sums(5)]
+
+
+def test_both_the_models_and_the_tokenizers_end_are_ends(taught: str, tmp_path: Path) -> None:
+    model, tokenizer = loaded(taught)
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    chat = [{"role": "user", "content": "hi"}]
+    assert generate_answers(tmp_path, [chat, "3 + 0 = "], max_new_tokens=20) == ["ho ho ho", "3"]
+
+
+def test_a_revision_is_asked_for(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    asked = []
+    for kind in (transformers.AutoModelForCausalLM, transformers.AutoTokenizer):
+        load = kind.from_pretrained
+
+        def remember(*args: Any, load: Any = load, revision: str | None = None, **kwargs: Any) -> Any:
+            asked.append(revision)
+            return load(*args, **kwargs)
+
+        monkeypatch.setattr(kind, "from_pretrained", remember)
+    heldout_loss(tiny, dataset_of(ROWS), LABELS, revision="v2")
+    generate_answers(tiny, [], revision="v3")
+    assert asked == ["v2", "v2", "v3", "v3"]
 
 
 def test_chats_are_rendered_and_cut(taught: str) -> None:

@@ -1,7 +1,21 @@
 """One file per figure. Each has `plot_…`, which writes a PNG, and `figure_…`, which returns the matplotlib Figure."""
 
+from hf_datasel.reports.plots.arms import figure_arms, plot_arms
 from hf_datasel.reports.plots.histogram import figure_histogram, plot_histogram
 from hf_datasel.reports.plots.independence import figure_independence, plot_independence
+from hf_datasel.reports.plots.rows import figure_rows, plot_rows
+from hf_datasel.reports.plots.utility_curve import figure_utility_curve, plot_utility_curve
 
 
-__all__ = ["figure_histogram", "figure_independence", "plot_histogram", "plot_independence"]
+__all__ = [
+    "figure_arms",
+    "figure_histogram",
+    "figure_independence",
+    "figure_rows",
+    "figure_utility_curve",
+    "plot_arms",
+    "plot_histogram",
+    "plot_independence",
+    "plot_rows",
+    "plot_utility_curve",
+]

@@ -18,15 +18,15 @@ from hf_datasel.reports.plots.style import (
     axis_span,
     footnote,
     grid,
+    headline,
     house_style,
+    label_axis,
     new_figure,
-    number,
-    outside,
-    percent,
-    rows,
+    notes,
     save,
-    titles,
+    whole_numbers,
 )
+from hf_datasel.reports.plots.wording import number, outside, percent, rows
 from hf_datasel.reports.scored import ScoreColumn, scored_only
 
 
@@ -93,8 +93,6 @@ def figure_histogram(
     toxic_below: float | None = 0.0,
 ) -> Figure:
     """The figure `plot_histogram` saves; same arguments."""
-    from matplotlib.ticker import MaxNLocator
-
     values, positions, num_rows = scored_only(scores)
     mask = _kept(values, positions, num_rows, threshold, kept)
     low, high = _span(values, threshold, toxic_below)
@@ -110,12 +108,14 @@ def figure_histogram(
             axes.axvline(sign * where, color=color, linewidth=1.2, linestyle=(0, (4, 2)))
     ends = sorted((sign * float(edges[0]), sign * float(edges[-1])))
     axes.set_xlim(*ends)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    whole_numbers(axes.yaxis)
     axes.set_ylabel("rows")
     grid(axes)
     axes.tick_params(axis="x", length=3)
-    axes.set_xlabel(f"{shown}, {unit}; {'lower' if as_loss_change else 'higher'} is better")
-    titles(axes, _title(values, mask, sign, shown, unit), _notes(values, mask, toxic_below, sign))
+    label_axis(axes.xaxis, shown, unit, f"{'lower' if as_loss_change else 'higher'} is better")
+    headline(figure, _title(values, mask, sign, shown, unit))
+    if mask is not None or toxic_below is not None:
+        notes(axes, _notes(values, mask, toxic_below, sign))
     left_out = outside(sign * values, *ends)
     if num_rows > len(values):
         left_out.append(f"Not scored: {rows(num_rows - len(values))}.")
@@ -160,7 +160,8 @@ def _kept(
             f"`kept` has the shape {mask.shape}, expected ({num_rows},): one boolean per row of `scores`. Pass "
             f"`selection.mask`."
         )
-    return mask[positions]
+    scored: Mask = mask[positions]
+    return scored
 
 
 def _span(values: Scores, threshold: float | None, toxic_below: float | None) -> tuple[float, float]:
@@ -191,12 +192,12 @@ def _title(values: Scores, mask: Mask | None, sign: int, shown: str, unit: str) 
 
 
 def _notes(values: Scores, mask: Mask | None, toxic_below: float | None, sign: int) -> list[tuple[str, str, str]]:
-    notes = []
+    pieces = []
     if mask is not None:
         num_kept = int(mask.sum())
-        notes += [("■", KEPT, f"{num_kept:,} kept"), ("■", DROPPED, f"{len(values) - num_kept:,} dropped")]
+        pieces += [("■", KEPT, f"{num_kept:,} kept"), ("■", DROPPED, f"{len(values) - num_kept:,} dropped")]
     if toxic_below is not None:
         num_toxic = int((values < toxic_below).sum())
         side = f"{'above' if sign < 0 else 'below'} {number(sign * toxic_below)}"
-        notes.append(("┆", TOXIC, f"{num_toxic:,} toxic, {side} ({percent(num_toxic, len(values))})"))
-    return notes
+        pieces.append(("┆", TOXIC, f"{num_toxic:,} toxic, {side} ({percent(num_toxic, len(values))})"))
+    return pieces

@@ -7,27 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
 from hf_datasel.reports.independence import MAX_R_SQUARED, Independence, independence
 from hf_datasel.reports.plots.style import (
+    BAND,
     DROPPED,
+    FAINT,
     INK,
     KEPT,
-    PALE,
     TOXIC,
     axis_span,
     footnote,
     grid,
+    headline,
     house_style,
+    label_axis,
     new_figure,
-    number,
-    outside,
-    rows,
+    notes,
     save,
-    titles,
+    whole_numbers,
 )
+from hf_datasel.reports.plots.wording import number, outside, rows
 from hf_datasel.reports.scored import ScoreColumn, scored_only
 
 
@@ -83,11 +84,11 @@ def figure_independence(
     values, positions, num_rows = scored_only(scores, at_least=3)
     result = independence(scores, max_lag)
     figure = new_figure(height=3.6)
-    figure.suptitle(_title(result), x=0.012, ha="left", fontsize=12, fontweight="bold")
+    headline(figure, _title(result))
     drift, correlation = figure.subplots(1, 2, width_ratios=[3, 2])
     low, high = axis_span(values)
     _draw_drift(drift, values, positions, result, (low, high))
-    drift.set_ylabel(f"{name}, {unit}")
+    label_axis(drift.yaxis, name, unit)
     _draw_acf(correlation, result)
     left_out = outside(values, low, high)
     if num_rows > len(values):
@@ -101,22 +102,28 @@ def _draw_drift(
 ) -> None:
     crowded = len(values) > 2000
     axes.plot(
-        positions, values, linestyle="none", marker="o", markersize=1.2 if crowded else 3, color=DROPPED,
+        positions, values, linestyle="none", marker="o", markersize=1.6 if crowded else 3, color=FAINT if crowded else DROPPED,
         markeredgewidth=0, alpha=max(0.15, min(1.0, 3000 / len(values))),
     )  # fmt: skip
     ends = np.array([positions[0], positions[-1]])
     axes.plot(ends, result.intercept + result.slope * ends, color=KEPT, linewidth=2)
     room = 0.04 * (span[1] - span[0]) or abs(span[0]) / 10 or 0.5
     axes.set_ylim(span[0] - room, span[1] + room)
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("position in processing order")
     grid(axes)
-    fit = f"slope {number(result.slope, 2)} per row, R² = {number(result.r_squared, 2)}, t = {number(result.t_statistic, 2)}"
-    titles(axes, "", [("━", KEPT, fit)])
+    same = math.isnan(result.r_squared)
+    fit = (
+        "all scores are equal"
+        if same
+        else f"slope {number(result.slope, 2)} per row, R² = {number(result.r_squared, 2)}, t = {number(result.t_statistic, 2)}"
+    )
+    notes(axes, [("━", KEPT, fit)], at_edge=False)
 
 
 def _draw_acf(axes: Axes, result: Independence) -> None:
     lags = np.arange(1, len(result.acf) + 1)
-    axes.axhspan(-result.band, result.band, color=PALE, linewidth=0)
+    axes.axhspan(-result.band, result.band, color=BAND, linewidth=0)
     axes.axhline(0, color=DROPPED, linewidth=0.8)
     for gate in (-result.acf_gate, result.acf_gate):
         axes.axhline(gate, color=TOXIC, linewidth=1.2, linestyle=(0, (4, 2)))
@@ -124,10 +131,12 @@ def _draw_acf(axes: Axes, result: Independence) -> None:
     reach = 1.15 * max(result.acf_gate, 0.0 if math.isnan(result.max_autocorrelation) else result.max_autocorrelation)
     axes.set_ylim(-reach, reach)
     axes.set_xlim(0, len(lags) + 1)
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("lag, rows")
     axes.set_ylabel("autocorrelation")
     axes.tick_params(length=0)
-    titles(axes, "", [("■", DROPPED, "95 % noise band"), ("┅", TOXIC, f"gate {number(result.acf_gate, 2)}")])
+    gate_note = ("┅", TOXIC, f"gate {number(result.acf_gate, 2)}")
+    notes(axes, [("■", BAND, "95 % noise band"), gate_note], at_edge=False)
 
 
 def _title(result: Independence) -> str:
@@ -137,4 +146,4 @@ def _title(result: Independence) -> str:
     if result.passed:
         return f"No sign of dependence on order: {found}"
     drifts = result.r_squared >= MAX_R_SQUARED
-    return f"{'Scores drift' if drifts else 'Neighbours resemble each other'}: {found}"
+    return f"{'Scores drift' if drifts else 'Scores depend on earlier ones'}: {found}"

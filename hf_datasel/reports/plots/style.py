@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
+import logging
+import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +18,20 @@ from hf_datasel.errors import MissingExtra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+logger = logging.getLogger(__name__)
 
-WIDTH = 8.0
-"""Inches. At 200 dots per inch a figure is 1600 pixels wide, and 10 points read well when it is shown at 800."""
+WIDTH, DOTS_PER_INCH = 8.0, 200
+"""Inches, and what makes them 1600 pixels; shown at 800, letters of 10 points still read well."""
+
+EDGE = 0.015
+"""Where titles and small print begin, as a share of the width."""
 
 # Blue and vermillion of Okabe and Ito's palette, told apart in every common colour blindness, in print and in grey.
 KEPT, TOXIC = "#0072B2", "#C44E00"
-DROPPED, INK, FAINT, PALE = "#A9B2BA", "#1F2933", "#65717C", "#E4E8EB"
+DROPPED, BAND, PALE, INK, FAINT = "#A9B2BA", "#D3D9DE", "#E4E8EB", "#1F2933", "#65717C"
 
 _SETTINGS = {
     # Answers are full of dollar signs; without this "$5 and $6" is typeset as a formula, or fails to be.
@@ -33,9 +40,6 @@ _SETTINGS = {
     "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": True,
     "font.size": 10,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.labelsize": 10,
     "axes.labelcolor": INK,
     "axes.edgecolor": DROPPED,
@@ -51,7 +55,7 @@ _SETTINGS = {
     "ytick.left": False,
     "grid.color": PALE,
     "figure.dpi": 100,
-    "savefig.dpi": 200,
+    "savefig.dpi": DOTS_PER_INCH,
 }
 
 # DejaVu Sans comes with matplotlib; the others are asked only for characters it lacks, where they are installed.
@@ -76,22 +80,34 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float, layout: str | None = "constrained") -> Figure:
-    """An empty figure `WIDTH` wide and `height` inches high, apart from pyplot's state and its windows."""
-    from matplotlib.figure import Figure
+def new_figure(height: float) -> Figure:
+    """An empty figure `WIDTH` wide and `height` inches high, apart from pyplot's state and its windows.
 
-    figure = Figure(figsize=(WIDTH, height), layout=layout)
-    if layout == "constrained":
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    return figure
+    It lays itself out so that no label is cut off.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
 
 
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG; the same figure gives the same bytes. Missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with house_style():
+    with house_style(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         figure.savefig(path, format="png", metadata={"Software": None})
+    lacking = {str(warning.message) for warning in caught if "missing from font" in str(warning.message)}
+    for warning in caught:
+        if str(warning.message) not in lacking:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if lacking:
+        # One line, where matplotlib has one per character.
+        logger.warning(
+            "%d characters in %s have no shape in the installed fonts and show as boxes. Install a font that has "
+            "them, e.g. Noto Sans CJK.", len(lacking), path.name,
+        )  # fmt: skip
     return path
 
 
@@ -101,38 +117,75 @@ def grid(axes: Axes, direction: Any = "y") -> None:
     axes.tick_params(length=0)
 
 
-def titles(axes: Axes, title: str, notes: list[tuple[str, str, str]] | None = None) -> None:
-    """A bold title over a line of notes, each in its colour: they serve as the legend.
+def label_axis(axis: Axis, name: str, unit: str, remark: str = "") -> None:
+    """Label an axis whose limits are set: name, unit and, where numbers are tiny or huge, their power of ten.
+
+    Utilities are around 1e-7 at the paper's learning rate; matplotlib would set "1e-7" apart in a corner.
+    """
+    from matplotlib.ticker import ScalarFormatter
+
+    low, high = axis.get_view_interval()
+    size = max(abs(low), abs(high))
+    power = math.floor(math.log10(size)) if size > 0 else 0
+    power = 0 if -4 < power < 6 else power
+    ticks = ScalarFormatter(useOffset=False)
+    ticks.set_scientific(power != 0)
+    ticks.set_powerlimits((power, power))
+    axis.set_major_formatter(ticks)
+    axis.get_offset_text().set_visible(False)
+    factor = "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")) + " " if power else ""
+    axis.set_label_text(", ".join(filter(None, [name, factor + unit])) + (f"; {remark}" if remark else ""))
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Ticks at whole numbers only: there is no half a row."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def headline(figure: Figure, title: str) -> None:
+    """A bold title at the left edge of the figure: what it shows, or finds. Long ones are set smaller."""
+    letters_that_fit = 84
+    size = min(12.0, 12.0 * letters_that_fit / max(1, len(title)))
+    figure.suptitle(title, x=EDGE, ha="left", fontsize=size, fontweight="bold")
+
+
+def notes(axes: Axes, pieces: list[tuple[str, str, str]], at_edge: bool = True) -> None:
+    """A line over the axes, each piece in its colour: it serves as the legend.
 
     Args:
-        axes: where to.
-        title: what the figure shows, or finds.
-        notes: (mark, its colour, text) from left to right.
+        axes: over which.
+        pieces: (mark, its colour, text) from left to right; an empty mark is left out.
+        at_edge: begin at the left edge of the figure, under its title, and not at the axes'.
     """
     from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
+    from matplotlib.transforms import blended_transform_factory
 
-    # Eighty bold letters of 12 points fill the width.
-    size = min(12.0, 12.0 * 80 / max(1, len(title)))
-    axes.set_title(title, pad=27 if notes else 10, fontsize=size)
-    pieces = []
-    for mark, color, text in notes or []:
-        parts = [
-            TextArea(mark, textprops={"color": color, "fontsize": 10}),
-            TextArea(text, textprops={"color": INK if color == DROPPED else color, "fontsize": 10}),
+    packed: list[Any] = []
+    for mark, color, text in pieces:
+        # Pale colours are for areas; as letters nobody could read them.
+        parts = [(mark, color), (text, INK if color in (DROPPED, BAND) else color)]
+        areas: list[Any] = [
+            TextArea(part, textprops={"color": shade, "fontsize": 10}) for part, shade in parts if part
         ]
-        pieces.append(HPacker(children=parts, pad=0, sep=4, align="baseline"))
-    if pieces:
-        line = HPacker(children=pieces, pad=0, sep=16, align="baseline")
-        above = {"bbox_to_anchor": (0, 1.015), "bbox_transform": axes.transAxes}
-        box = AnchoredOffsetbox("lower left", child=line, frameon=False, pad=0, borderpad=0, **above)
-        box.set_in_layout(False)
-        axes.add_artist(box)
+        packed.append(HPacker(children=areas, pad=0, sep=4, align="baseline"))
+    line = HPacker(children=packed, pad=0, sep=16, align="baseline")
+    left = axes.figure.transFigure if at_edge else axes.transAxes
+    box = AnchoredOffsetbox(
+        "lower left", child=line, frameon=False, pad=0, borderpad=0, bbox_to_anchor=(EDGE if at_edge else 0, 1.015),
+        bbox_transform=blended_transform_factory(left, axes.transAxes),
+    )  # fmt: skip
+    # The layout would shrink the axes by a box that reaches past them; a blank title keeps its place free instead.
+    box.set_in_layout(False)
+    axes.add_artist(box)
+    axes.set_title(" ", pad=5)
 
 
 def footnote(figure: Figure, notes: list[str]) -> None:
     """Small print under a figure: what it leaves out."""
     if notes:
-        figure.supxlabel("  ".join(notes), x=0.012, ha="left", fontsize=8.5, color=FAINT)
+        figure.supxlabel("  ".join(notes), x=EDGE, ha="left", fontsize=8.5, color=FAINT)
 
 
 def axis_span(values: Scores) -> tuple[float, float]:
@@ -151,76 +204,3 @@ def axis_span(values: Scores) -> tuple[float, float]:
     # Between equal percentiles there is nothing to look at: all but a few scores are the same.
     heavy = inner_high > inner_low and high - low > 1.5 * (inner_high - inner_low)
     return (inner_low, inner_high) if heavy else (low, high)
-
-
-def outside(values: Scores, low: float, high: float) -> list[str]:
-    """Says how many of M values an axis from `low` to `high` does not show; nothing where it shows all.
-
-    Example:
-        >>> outside(np.array([-9.0, 0.0, 1.0, 9.0]), 0.0, 5.0)
-        ['Beyond the axis: 1 row below, 1 above.']
-    """
-    below, above = int((values < low).sum()), int((values > high).sum())
-    if not below and not above:
-        return []
-    return [f"Beyond the axis: {rows(below)} below, {above:,} above."]
-
-
-def rows(count: int) -> str:
-    """A number of rows in words.
-
-    Example:
-        >>> rows(1), rows(351157)
-        ('1 row', '351,157 rows')
-    """
-    return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number to `digits` significant digits, with a real minus.
-
-    Example:
-        >>> number(-0.0028349), number(-0.0)
-        ('−0.00283', '0')
-    """
-    return f"{value + 0.0:.{digits}g}".replace("-", "\u2212")
-
-
-def percent(part: int, whole: int) -> str:
-    """A share of rows; never 0 % or 100 % unless it is.
-
-    Example:
-        >>> percent(60, 300), percent(1, 50000), percent(0, 5), percent(49999, 50000)
-        ('20 %', '< 0.1 %', '0 %', '> 99.9 %')
-    """
-    share = 100 * part / whole
-    if 0 < share < 0.1:
-        return "< 0.1 %"
-    if 99.9 < share < 100:
-        return "> 99.9 %"
-    return f"{share:.1f}".removesuffix(".0") + " %"
-
-
-def printable(text: str) -> str:
-    """Text with its line breaks and every character that has a shape; control characters show as their escapes.
-
-    Example:
-        >>> printable("costs $5\\tand\\x00")
-        'costs $5    and\\\\x00'
-    """
-    text = text.replace("\r\n", "\n").expandtabs(4)
-    return "".join(
-        char if char == "\n" or unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn") else repr(char)[1:-1]
-        for char in text
-    )
-
-
-def shortened(text: str, limit: int) -> str:
-    """One line of at most `limit` characters.
-
-    Example:
-        >>> shortened("top 20 %\\nof the pool", 12)
-        'top 20 % of…'
-    """
-    line = " ".join(printable(text).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

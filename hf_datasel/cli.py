@@ -1,0 +1,98 @@
+"""The command line: `datasel run | score | select | train RECIPE`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hf_datasel
+from hf_datasel.errors import DataselError
+
+
+COMMANDS = {
+    "run": "score, select, train and write the card: all of the below",
+    "score": "give every row of the pool its scores",
+    "select": "score, then pick rows",
+    "train": "score, select, then train on what was picked",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 1 for a fault that is the user's to mend, or 130 when interrupted."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hf_datasel").setLevel(os.environ.get("HF_DATASEL_VERBOSITY", "info").upper())
+    # Set before transformers and datasets are imported: both read their environment then.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        return _run(arguments)
+    except DataselError as error:
+        print(f"datasel: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            f"\ndatasel: stopped. What is finished is kept in {arguments.output_dir}: the same command goes on from there.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line as argparse sees it."""
+    top = argparse.ArgumentParser(prog="datasel", description="Of all the rows I could fine-tune on, which should I?")
+    top.add_argument("--version", action="version", version=f"hf_datasel {hf_datasel.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        command.add_argument("recipe", type=Path, help="a YAML recipe")
+        command.add_argument(
+            "--output-dir", type=Path, default=None, help="the run folder (default: runs/NAME_OF_THE_RECIPE)"
+        )
+        command.add_argument(
+            "--set", action="append", default=[], metavar="PLACE=VALUE", dest="overrides",
+            help="a value of the recipe by its dotted place, such as score.proxy.dtype=float64; may be repeated",
+        )  # fmt: skip
+        command.add_argument("--dry-run", action="store_true", help="check the recipe and its data, run nothing")
+    return top
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from hf_datasel.recipe import Run, load_recipe
+
+    arguments.output_dir = arguments.output_dir or Path("runs") / arguments.recipe.stem
+    recipe = load_recipe(arguments.recipe, _overrides(arguments.overrides))
+    if arguments.dry_run:
+        print(f"{arguments.recipe} is sound: {len(recipe.pool_rows)} rows in the pool.")
+        return 0
+    run = Run(recipe, arguments.output_dir)
+    run.write_recipe()
+    if arguments.command == "score":
+        print(f"{len(run.scored())} rows scored: {arguments.output_dir / 'scores'}")
+    elif arguments.command == "select":
+        for arm, selection in run.selections().items():
+            print(f"{arm}: {selection!r}")
+    else:
+        print(run.report(train=arguments.command == "train" or recipe.train is not None))
+        print(f"\nSee {arguments.output_dir / 'README.md'}")
+    return 0
+
+
+def _overrides(given: Sequence[str]) -> dict[str, Any]:
+    import yaml
+
+    overrides = {}
+    for item in given:
+        place, equals, value = item.partition("=")
+        if not equals:
+            raise DataselError(f"`--set` is {item!r}, expected PLACE=VALUE, such as score.proxy.dtype=float64.")
+        overrides[place] = yaml.safe_load(value)
+    return overrides
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Summed utility over the share of rows kept, with the peak and the knee."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hf_datasel.reports.plots.style import (
+    DROPPED,
+    FAINT,
+    INK,
+    KEPT,
+    TOXIC,
+    footnote,
+    grid,
+    headline,
+    house_style,
+    label_axis,
+    new_figure,
+    notes,
+    save,
+)
+from hf_datasel.reports.plots.wording import percent, rows
+from hf_datasel.reports.utility_curve import UtilityCurve
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Labels may lie on the dashed line of the chosen fraction.
+_BACKGROUND = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
+
+
+def plot_utility_curve(
+    curve: UtilityCurve,
+    path: str | Path,
+    chosen_fraction: float | None = None,
+    name: str = "utility",
+    unit: str = "nats per token",
+) -> Path:
+    """Draw how much utility the best rows hold together to a PNG of 1600 x 800 pixels.
+
+    Args:
+        curve: from `utility_curve`.
+        path: the PNG to write.
+        chosen_fraction: the share of rows a rule was told to keep, marked where given.
+        name: of the score, for the axis.
+        unit: of the score, for the axis.
+
+    Returns:
+        `path`.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+
+    Source: ours; see `reports.utility_curve` for what the curve leaves out.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from hf_datasel.reports import utility_curve
+        >>> plot_utility_curve(utility_curve([0.5, 0.1, -0.2]), f"{mkdtemp()}/curve.png", chosen_fraction=0.34).name
+        'curve.png'
+    """
+    return save(figure_utility_curve(curve, chosen_fraction, name, unit), path)
+
+
+@house_style()
+def figure_utility_curve(
+    curve: UtilityCurve, chosen_fraction: float | None = None, name: str = "utility", unit: str = "nats per token"
+) -> Figure:
+    """The figure `plot_utility_curve` saves; same arguments."""
+    figure = new_figure(height=4.0)
+    axes = figure.add_subplot()
+    share, summed = np.append(0.0, 100 * curve.share), np.append(0.0, curve.summed_utility)
+    axes.axhline(0, color=DROPPED, linewidth=0.8)
+    axes.plot(share, summed, color=KEPT, linewidth=2.2, marker="o" if len(share) < 30 else None, markersize=4)
+    axes.set_xlim(0, 100)
+    low, high = float(summed.min()), float(summed.max())
+    room = (high - low) or 1.0
+    axes.set_ylim(low - 0.06 * room, high + 0.16 * room)
+    _mark(axes, curve, chosen_fraction)
+    axes.set_xlabel("best rows kept, % of the pool")
+    label_axis(axes.yaxis, f"summed {name}", unit)
+    grid(axes)
+    axes.tick_params(axis="x", length=3)
+    headline(figure, _title(curve, name))
+    notes(
+        axes, [("", FAINT, "First-order sums: they ignore that rows repeat each other. A suggestion, not an optimum.")]
+    )
+    if curve.num_not_scored:
+        footnote(figure, [f"Not scored: {rows(curve.num_not_scored)} of {curve.num_rows:,}, in no sum."])
+    return figure
+
+
+def _mark(axes: Axes, curve: UtilityCurve, chosen_fraction: float | None) -> None:
+    """Point out peak, knee and choice: above the curve, on its hollow side and on the axis, so labels do not meet."""
+    if chosen_fraction is not None:
+        where = 100 * chosen_fraction
+        axes.axvline(where, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), clip_on=False)
+        side: dict[str, Any] = {"xytext": (-6, 5), "ha": "right"} if where > 80 else {"xytext": (6, 5), "ha": "left"}
+        foot: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate(f"chosen: {where:.3g} %", (where, 0), bbox=_BACKGROUND, zorder=4, **foot, **side)
+    peak = curve.suggested_fraction
+    if peak > 0:
+        side = {"ha": "center"} if 0.1 < peak < 0.9 else {"ha": "left" if peak < 0.5 else "right"}
+        _point(axes, curve, "peak", peak, xytext=(0, 9), **side)
+    if curve.knee_fraction is not None:
+        falls = curve.summed_utility[-1] < 0
+        side = {"xytext": (9, 4), "va": "bottom"} if falls else {"xytext": (9, -13), "va": "top"}
+        _point(axes, curve, "knee", curve.knee_fraction, ha="left", **side)
+
+
+def _point(axes: Axes, curve: UtilityCurve, label: str, fraction: float, **placed: Any) -> None:
+    count = round(fraction * curve.num_rows)
+    at = (100 * fraction, float(curve.summed_utility[count - 1]))
+    color = TOXIC if label == "peak" else INK
+    axes.plot(*at, marker="o", markersize=8, color=color, label=label, zorder=3, clip_on=False)
+    text = f"{label}: {percent(count, curve.num_rows)}"
+    axes.annotate(text, at, textcoords="offset points", color=color, bbox=_BACKGROUND, zorder=4, **placed)
+
+
+def _title(curve: UtilityCurve, name: str) -> str:
+    count = round(curve.suggested_fraction * curve.num_rows)
+    if not count:
+        return f"No row has a positive {name}: every row kept lowers the sum"
+    if count == len(curve.share):
+        return f"Every scored row has a positive {name}: the sum never falls"
+    return f"Summed {name} peaks with {percent(count, curve.num_rows)} of the pool: {rows(count)} are above 0"

@@ -1,0 +1,90 @@
+"""Recipes: what is wrong is said at once, before any model loads."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hf_datasel.errors import BadRecipe
+from hf_datasel.recipe import load_recipe
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_binds(path):
+    recipe = load_recipe(path)
+    assert len(recipe.pool_rows) > 0 and recipe.scorers
+
+
+def problems(changes):
+    with pytest.raises(BadRecipe) as caught:
+        load_recipe(QUICKSTART, changes)
+    return str(caught.value)
+
+
+def test_all_faults_are_reported_together():
+    message = problems(
+        {
+            "score.proxi": {},
+            "pool.labels.max_length": "many",
+            "select": {"TopFractionPerGroup": {"column": "ost_utility", "fraction": 0.2, "group": "wrter"}},
+            "train.target.sft": {"lerning_rate": 1.0e-4},
+            "train.beside": {"worse": {"TopFractoin": {}}},
+            "anchors.path": "nowhere.jsonl",
+            "publsh": {},
+        }
+    )
+    for expected in (
+        "`score.proxi` is unknown. Did you mean `proxy`?",
+        "`pool.labels.max_length` is 'many', expected a valid integer",
+        "`TopFractionPerGroup.group` is 'wrter', expected a column",
+        "'lerning_rate', expected a field of SFTConfig, did you mean 'learning_rate'?",
+        "`train.beside.worse.TopFractoin` is unknown. Did you mean `TopFraction`?",
+        "`anchors.path` 'nowhere.jsonl' cannot be read",
+        "`publsh` is unknown. Did you mean `publish`?",
+    ):
+        assert expected in message
+    assert "has 7 problems" in message
+
+
+def test_a_missing_score_column_is_found_before_scoring():
+    message = problems({"select": {"TopFraction": {"column": "ost_utilty", "fraction": 0.2}}})
+    assert "`TopFraction.column` is 'ost_utilty', expected a column of the pool or of a scorer" in message
+
+
+def test_a_value_the_class_itself_refuses_is_a_problem():
+    assert "fraction" in problems({"select": {"TopFraction": {"column": "ost_utility", "fraction": 1.5}}})
+
+
+def test_a_pool_without_training_columns_is_a_problem():
+    assert "`pool` has the columns" in problems({"pool.rename": {"prompt": "question"}})
+
+
+def test_anchors_that_occur_in_the_evaluation_are_a_problem():
+    assert "`evaluation` shares 100 rows with `anchors`" in problems(
+        {"train.evaluation.path": "quickstart/held_out.jsonl"}
+    )
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "pool: [", "", "pool: 3\nscore: x\nselect: []"])
+def test_no_recipe_at_all(text, tmp_path):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(BadRecipe, match="`.*r.yaml"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_a_missing_file():
+    with pytest.raises(BadRecipe, match="does not exist"):
+        load_recipe("nowhere.yaml")
+
+
+def test_the_resolved_recipe_replays(tmp_path):
+    recipe = load_recipe(QUICKSTART)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.resolved, sort_keys=False))
+    again = load_recipe(tmp_path / "recipe.yaml")
+    assert again.resolved == recipe.resolved
+    assert again.rule == recipe.rule and [s.spec for s in again.scorers] == [s.spec for s in recipe.scorers]
+    assert recipe.resolved["pool"]["labels"]["truncation_mode"] == "keep_start"

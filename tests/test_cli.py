@@ -1,0 +1,143 @@
+"""The command line on a small real run: every stage, again from its folder, and stopped half-way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hf_datasel.cli import main
+
+
+QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """The quickstart on 40 short rows, two arms and two steps."""
+    folder = tmp_path_factory.mktemp("recipe")
+    values = yaml.safe_load(QUICKSTART.read_text())
+    for name, count in (("pool", 40), ("held_out", 6), ("evaluation", 4)):
+        lines = (QUICKSTART.parent / "quickstart" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        (folder / f"{name}.jsonl").write_text("\n".join(sorted(lines, key=len)[:count]) + "\n", encoding="utf-8")
+    model = str(QUICKSTART.parent / "quickstart" / "proxy")
+    values["pool"]["path"], values["anchors"]["path"] = "pool.jsonl", "held_out.jsonl"
+    values["score"]["proxy"]["model"] = values["train"]["target"]["target"] = model
+    values["score"]["warm_up"]["steps"] = values["train"]["target"]["steps"] = 2
+    values["train"]["evaluation"]["path"] = "evaluation.jsonl"
+    values["train"]["seeds"] = [0, 1]
+    values["train"]["beside"] = {"random": {"Random": {"fraction": 0.2}}}
+    values["select"] = {"TopFraction": {"column": "ost_utility", "fraction": 0.2}}
+    (folder / "small.yaml").write_text(yaml.safe_dump(values))
+    return folder / "small.yaml"
+
+
+@pytest.fixture(scope="module")
+def finished(recipe):
+    folder = recipe.parent / "run"
+    assert main(["run", str(recipe), "--output-dir", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_leaves_everything_the_readme_names(finished):
+    for name in (
+        "recipe.yaml", "README.md", "results.json", "scores/scores.parquet", "selection/selection.json",
+        "selection/rows.parquet", "selection/random/rows.parquet", "plots/histogram.png", "plots/independence.png",
+        "plots/rows.png", "plots/utility_curve.png", "plots/arms.png", "training/selected/seed-1/model/model.safetensors",
+    ):  # fmt: skip
+        assert (finished / name).is_file(), name
+
+
+def test_the_results_hold_every_arm_and_seed(finished):
+    results = json.loads((finished / "results.json").read_text())
+    runs = [(result["arm"], result["seed"]) for result in results["trained"]]
+    assert runs == [("before training", None), ("selected", 0), ("selected", 1), ("random", 0), ("random", 1)]
+    assert results["selection"]["kept"] == 8
+    assert all(0 < arm["heldout_loss"]["low"] <= arm["heldout_loss"]["mean"] for arm in results["arms"])
+    assert all(result["steps"] == 2 for result in results["trained"][1:])
+
+
+def test_the_card_says_what_the_results_say(finished):
+    card, results = (finished / "README.md").read_text(), json.loads((finished / "results.json").read_text())
+    assert "**8 of 40 rows** (20.0 %)" in card
+    for arm in results["arms"]:
+        assert f"| {arm['arm']} | {arm['rows']} |" in card and f"{arm['heldout_loss']['mean']:.4g}" in card
+    assert results["scorers"][0]["spec"]["proxy"]["weights"] in card
+    assert "{{" not in card and "undefined" not in card.lower()
+
+
+def test_a_second_run_reuses_everything(recipe, finished, capsys):
+    stages = ["scores/scores.parquet", "warm_up/model.safetensors", "training/random/seed-0/model/model.safetensors"]
+    before = {name: (finished / name).stat().st_mtime_ns for name in stages}
+    results = (finished / "results.json").read_text()
+    assert main(["run", str(recipe), "--output-dir", str(finished)]) == 0
+    assert {name: (finished / name).stat().st_mtime_ns for name in stages} == before
+    assert (finished / "results.json").read_text() == results
+    assert "held-out loss" in capsys.readouterr().out
+
+
+def test_the_resolved_recipe_gives_the_same_selection(finished, tmp_path):
+    assert main(["select", str(finished / "recipe.yaml"), "--output-dir", str(tmp_path / "again")]) == 0
+    from hf_datasel import Selection
+
+    first, again = Selection.load(finished / "selection"), Selection.load(tmp_path / "again" / "selection")
+    assert first.ids == again.ids
+    assert first.diff(again).jaccard == 1
+
+
+def test_warm_up_rows_are_flagged(finished):
+    from datasets import Dataset
+
+    seen = Dataset.from_parquet(str(finished / "scores" / "scores.parquet"))["seen_in_warmup"][:]
+    assert sum(seen) == 16  # two steps of eight rows
+
+
+def test_a_fault_is_one_clear_message_and_exit_code_1(recipe, capsys):
+    assert main(["run", str(recipe), "--set", "score.proxi=1", "--dry-run"]) == 1
+    assert "Did you mean `proxy`?" in capsys.readouterr().err
+    assert main(["run", str(recipe), "--set", "nonsense", "--dry-run"]) == 1
+    assert "expected PLACE=VALUE" in capsys.readouterr().err
+
+
+def test_dry_run_runs_nothing(recipe, tmp_path, capsys):
+    assert main(["run", str(recipe), "--dry-run", "--output-dir", str(tmp_path / "none")]) == 0
+    assert "40 rows in the pool" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+
+
+def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):
+    """SIGINT once some rows are journalled; the second run scores only the others and ends the same."""
+    import sqlite3
+
+    folder = tmp_path / "stopped"
+    # Exact utilities are slow enough to be stopped in.
+    options = ["--set", "score.warm_up.steps=0", "--set", "score.scorers=[{OneStepTrain: {estimator: exact}}]"]
+    command = [sys.executable, "-m", "hf_datasel.cli", "score", str(recipe), "--output-dir", str(folder), *options]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+
+    def journalled() -> int:
+        try:
+            with sqlite3.connect(f"file:{folder / 'scores' / 'journal.sqlite'}?mode=ro", uri=True) as connection:
+                return connection.execute("select count(*) from rows").fetchone()[0]
+        except sqlite3.Error:
+            return 0
+
+    while process.poll() is None and journalled() == 0:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "the same command goes on from there" in errors and "Traceback" not in errors
+    kept = journalled()
+    assert 0 < kept < 40
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert f"| {kept}/40" in again.stderr
+    assert journalled() == 40
