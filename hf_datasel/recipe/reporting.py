@@ -151,7 +151,7 @@ def draw(
             {"arm": result["arm"], "seed": result["seed"], "value": result["heldout_loss"]}
             for result in results["trained"]
         ]
-        plots.plot_arms(points, folder / "arms.png", metric="held-out loss (nats per token)", lower_is_better=True)
+        plots.plot_arms(points, folder / "arms.png", metric="held-out loss", unit="nats per token", lower_is_better=True)
 
 
 def table(results: Mapping[str, Any]) -> str:

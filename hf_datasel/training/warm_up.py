@@ -157,7 +157,7 @@ class WarmUp:
         pool = with_row_ids(pool.with_format(None))
         chosen = self._slice(pool, tokenizer, labels, steps * self.batch_size, _context(proxy))
         folder = Path(output_dir)
-        key = self._key(proxy, labels, steps, chosen)
+        key = self._key(proxy, steps, chosen)
         warmed = WarmedProxy(_moved(proxy, folder), tuple(row_id for _, row_id, _ in chosen), steps)
         if _finished(folder, key):
             logger.info("Warm-up: %s holds this very one already.", folder)
@@ -187,10 +187,10 @@ class WarmUp:
             raise BadRow(f"`pool` has {len(pool)} rows and none with a loss to warm up on, expected at least one.")
         return chosen
 
-    def _key(self, proxy: Proxy, labels: Labels, steps: int, chosen: list[tuple[int, str, TokenRow]]) -> str:
+    def _key(self, proxy: Proxy, steps: int, chosen: list[tuple[int, str, TokenRow]]) -> str:
         """What decides the result: the proxy's weights, the settings, and the very tokens it is tuned on."""
         parts = [
-            json.dumps([proxy.digest, asdict(self), asdict(labels), steps], sort_keys=True, default=str),
+            json.dumps([proxy.digest, asdict(self), steps], sort_keys=True, default=str),
             *(f"{row_id} {row.input_ids} {row.labels}" for _, row_id, row in chosen),
         ]
         return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

@@ -87,6 +87,7 @@ def figure_arms(
 ) -> Figure:
     """The figure `plot_arms` saves; same arguments."""
     arms, num_failed = _arms(results, lower_is_better)
+    metric, unit = shortened(metric, 40), shortened(unit, 24)
     figure = new_figure(height=1.5 + 0.42 * len(arms))
     axes = figure.add_subplot()
     for place, arm in enumerate(arms):

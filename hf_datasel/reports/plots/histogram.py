@@ -26,7 +26,7 @@ from hf_datasel.reports.plots.style import (
     save,
     whole_numbers,
 )
-from hf_datasel.reports.plots.wording import number, outside, percent, rows
+from hf_datasel.reports.plots.wording import number, outside, percent, rows, shortened
 from hf_datasel.reports.scored import ScoreColumn, scored_only
 
 
@@ -98,6 +98,7 @@ def figure_histogram(
     low, high = _span(values, threshold, toxic_below)
     edges = bin_edges(values, low, high, anchor=threshold if threshold is not None else toxic_below)
     sign = -1 if as_loss_change else 1
+    name, unit = shortened(name, 32), shortened(unit, 24)
     shown = f"loss change (\u2212{name})" if as_loss_change else name
 
     figure = new_figure(height=4.0)

@@ -28,7 +28,7 @@ from hf_datasel.reports.plots.style import (
     save,
     whole_numbers,
 )
-from hf_datasel.reports.plots.wording import number, outside, rows
+from hf_datasel.reports.plots.wording import number, outside, rows, shortened
 from hf_datasel.reports.scored import ScoreColumn, scored_only
 
 
@@ -83,6 +83,7 @@ def figure_independence(
     """The figure `plot_independence` saves; same arguments."""
     values, positions, num_rows = scored_only(scores, at_least=3)
     result = independence(scores, max_lag)
+    name, unit = shortened(name, 32), shortened(unit, 24)
     figure = new_figure(height=3.6)
     headline(figure, _title(result))
     drift, correlation = figure.subplots(1, 2, width_ratios=[3, 2])

@@ -11,7 +11,7 @@ import numpy as np
 
 from hf_datasel.contracts import Scores
 from hf_datasel.errors import DataselError
-from hf_datasel.reports.plots.style import DOTS_PER_INCH, FAINT, INK, KEPT, TOXIC, WIDTH, house_style, save
+from hf_datasel.reports.plots.style import DOTS_PER_INCH, FAINT, INK, KEPT, TOXIC, WIDTH, house_style, save, title_size
 from hf_datasel.reports.plots.text_layout import fitted, measure_at
 from hf_datasel.reports.plots.wording import number, printable, shortened
 from hf_datasel.reports.row_text import prompt_and_answer
@@ -106,7 +106,8 @@ def figure_rows(
     pairs = max(len(best), len(worst))
     heights = [max(cards[place].height for cards in (best, worst) if place < len(cards)) for place in range(pairs)]
     figure.set_size_inches(WIDTH, _HEADING + sum(heights) + _GAP * (pairs - 1) + _MARGIN)
-    _write(figure, _MARGIN, 0.24, f"Rows with the highest and the lowest {column}, {unit}", size=12, weight="bold")
+    title = f"Rows with the highest and the lowest {shortened(column, 32)}, {shortened(unit, 24)}"
+    _write(figure, _MARGIN, 0.24, title, size=title_size(title), weight="bold")
     sides = ((best, _MARGIN, KEPT, "Best kept"), (worst, _MARGIN + _COLUMN + _GAP, TOXIC, "Worst dropped"))
     for cards, left, color, heading in sides:
         _write(figure, left, 0.54, heading if cards else f"{heading}: none", size=10.5, weight="bold", color=color)

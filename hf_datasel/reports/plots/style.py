@@ -14,6 +14,7 @@ import numpy as np
 
 from hf_datasel.contracts import Scores
 from hf_datasel.errors import MissingExtra
+from hf_datasel.reports.plots.text_layout import measure_at
 
 
 if TYPE_CHECKING:
@@ -134,7 +135,10 @@ def label_axis(axis: Axis, name: str, unit: str, remark: str = "") -> None:
     axis.set_major_formatter(ticks)
     axis.get_offset_text().set_visible(False)
     factor = "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")) + " " if power else ""
-    axis.set_label_text(", ".join(filter(None, [name, factor + unit])) + (f"; {remark}" if remark else ""))
+    parts = [part for part in (name, factor + unit) if part]
+    # Upright figures are half as high as they are wide: a long label takes two lines there.
+    upright_and_long = axis is axis.axes.yaxis and len(name + factor + unit) > 34
+    axis.set_label_text((",\n" if upright_and_long else ", ").join(parts) + (f"; {remark}" if remark else ""))
 
 
 def whole_numbers(axis: Axis) -> None:
@@ -145,10 +149,14 @@ def whole_numbers(axis: Axis) -> None:
 
 
 def headline(figure: Figure, title: str) -> None:
-    """A bold title at the left edge of the figure: what it shows, or finds. Long ones are set smaller."""
-    letters_that_fit = 84
-    size = min(12.0, 12.0 * letters_that_fit / max(1, len(title)))
-    figure.suptitle(title, x=EDGE, ha="left", fontsize=size, fontweight="bold")
+    """A bold title at the left edge of the figure: what it shows, or finds."""
+    figure.suptitle(title, x=EDGE, ha="left", fontsize=title_size(title), fontweight="bold")
+
+
+def title_size(title: str) -> float:
+    """Points for a bold title: 12, or fewer where it would run off the figure."""
+    room = 0.97 * WIDTH - 2 * EDGE * WIDTH
+    return 12.0 * min(1.0, room / max(room / 2, measure_at(12.0, DOTS_PER_INCH, "bold")(title)))
 
 
 def notes(axes: Axes, pieces: list[tuple[str, str, str]], at_edge: bool = True) -> None:

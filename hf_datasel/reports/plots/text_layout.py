@@ -11,13 +11,13 @@ Measure = Callable[[str], float]
 """Width of one line of text, in inches."""
 
 
-def measure_at(size: float, dots_per_inch: float) -> Measure:
+def measure_at(size: float, dots_per_inch: float, weight: str = "normal") -> Measure:
     """How wide text of `size` points is in the current font, in inches, when drawn at that resolution."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
     renderer = RendererAgg(1, 1, dots_per_inch)
-    font = FontProperties(size=size)
+    font = FontProperties(size=size, weight=weight)
 
     def width(text: str) -> float:
         with warnings.catch_warnings():

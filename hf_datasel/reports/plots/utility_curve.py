@@ -22,7 +22,7 @@ from hf_datasel.reports.plots.style import (
     notes,
     save,
 )
-from hf_datasel.reports.plots.wording import percent, rows
+from hf_datasel.reports.plots.wording import percent, rows, shortened
 from hf_datasel.reports.utility_curve import UtilityCurve
 
 
@@ -72,6 +72,7 @@ def figure_utility_curve(
     curve: UtilityCurve, chosen_fraction: float | None = None, name: str = "utility", unit: str = "nats per token"
 ) -> Figure:
     """The figure `plot_utility_curve` saves; same arguments."""
+    name, unit = shortened(name, 32), shortened(unit, 24)
     figure = new_figure(height=4.0)
     axes = figure.add_subplot()
     share, summed = np.append(0.0, 100 * curve.share), np.append(0.0, curve.summed_utility)
