@@ -15,7 +15,9 @@ def test_the_python_of_the_readme_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert blocks
     code = "\n".join(blocks) + "\nprint(len(selection.kept), len(selection.dropped))"
-    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ.copy())
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ.copy()
+    )
     assert found.returncode == 0, found.stderr
     assert found.stdout.split() == ["8", "32"]
 

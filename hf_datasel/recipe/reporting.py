@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 12  # a column with more distinct values is no table
 ROWS_SHOWN = 3
+FEWEST_FOR_DRIFT = 3  # a line through two points always fits
 NONE = "-"
 
 
@@ -139,8 +140,9 @@ def draw(
     chosen = next(iter(selections.values()))
     column = score_column(recipe)
     scores = np.asarray(scored[column][:], dtype=np.float64)
-    plots.plot_histogram(scores, folder / "histogram.png", threshold=chosen.threshold, name=column)
-    plots.plot_independence(scores, folder / "independence.png")
+    plots.plot_histogram(scores, folder / "histogram.png", threshold=chosen.threshold, name=column, kept=chosen.mask)
+    if results["independence"]:
+        plots.plot_independence(scores, folder / "independence.png")
     plots.plot_utility_curve(utility_curve(scores), folder / "utility_curve.png", chosen.num_kept / chosen.num_rows)
     order = np.argsort(-scores, kind="stable")
     ranked = order[: int(np.isfinite(scores).sum())]
@@ -150,8 +152,11 @@ def draw(
         points = [
             {"arm": result["arm"], "seed": result["seed"], "value": result["heldout_loss"]}
             for result in results["trained"]
+            if result["seed"] is not None  # the untrained model would squeeze all others into one spot
         ]
-        plots.plot_arms(points, folder / "arms.png", metric="held-out loss", unit="nats per token", lower_is_better=True)
+        plots.plot_arms(
+            points, folder / "arms.png", metric="held-out loss", unit="nats per token", lower_is_better=True
+        )
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -172,7 +177,9 @@ def _statuses(scored: Dataset, recipe: Recipe) -> list[dict[str, Any]]:
     return [{"status": status, "rows": count} for status, count in Counter(scored[column][:]).most_common()]
 
 
-def _independence(scores: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _independence(scores: np.ndarray[Any, Any]) -> dict[str, Any] | None:
+    if len(np.unique(scores[np.isfinite(scores)])) < FEWEST_FOR_DRIFT:
+        return None
     found = independence(scores)
     largest = float(np.max(np.abs(found.acf))) if len(found.acf) else None
     return {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hf_datasel.errors import BadRecipe, BadRow
 from hf_datasel.proxy.proxy import Proxy
 from hf_datasel.rows.identity import ROW_ID, with_row_ids
-from hf_datasel.rows.labels import Labels, TokenRow, check_columns, prepare_tokenizer, token_row
+from hf_datasel.rows.labels import Labels, check_columns, prepare_tokenizer, token_row
 from hf_datasel.training.sft import DECIDED, decided_problems, field_problems, run_sft, sft_config
 
 
@@ -170,8 +170,8 @@ class WarmUp:
 
     def _slice(
         self, pool: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Labels, size: int, context: int | None
-    ) -> list[tuple[int, str, TokenRow]]:
-        """Up to `size` rows with a loss: their places, ids and tokens. No more rows are read than needed."""
+    ) -> list[tuple[int, str, str]]:
+        """Up to `size` rows with a loss: place, id, and digest of the tokens. No more rows are read than needed."""
         check_columns(pool.column_names, labels)
         seed = self.seed.to_bytes(8, "little", signed=True)
         ids = [str(row_id) for row_id in pool[ROW_ID]]
@@ -180,20 +180,19 @@ class WarmUp:
         for index in sorted(range(len(ids)), key=lambda i: draw[ids[i]]):
             encoded = token_row(pool[index], tokenizer, labels)
             if encoded.scorable and (context is None or len(encoded.input_ids) <= context):
-                chosen.append((index, ids[index], encoded))
+                tokens = f"{encoded.input_ids} {encoded.labels}".encode()
+                chosen.append((index, ids[index], blake2b(tokens, digest_size=16).hexdigest()))
             if len(chosen) == size:
                 break
         if not chosen:
             raise BadRow(f"`pool` has {len(pool)} rows and none with a loss to warm up on, expected at least one.")
         return chosen
 
-    def _key(self, proxy: Proxy, steps: int, chosen: list[tuple[int, str, TokenRow]]) -> str:
+    def _key(self, proxy: Proxy, steps: int, chosen: list[tuple[int, str, str]]) -> str:
         """What decides the result: the proxy's weights, the settings, and the very tokens it is tuned on."""
-        parts = [
-            json.dumps([proxy.digest, asdict(self), steps], sort_keys=True, default=str),
-            *(f"{row_id} {row.input_ids} {row.labels}" for _, row_id, row in chosen),
-        ]
-        return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+        rows = [[row_id, tokens] for _, row_id, tokens in chosen]
+        parts = json.dumps([proxy.digest, asdict(self), steps, rows], sort_keys=True, default=str)
+        return blake2b(parts.encode(), digest_size=16).hexdigest()
 
     def _arguments(self, proxy: Proxy, steps: int) -> dict[str, Any]:
         return {

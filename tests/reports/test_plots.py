@@ -75,6 +75,15 @@ def test_heavy_tails_end_the_axis_and_are_counted() -> None:
     assert "Beyond" not in words(plots.figure_histogram(np.linspace(-1, 1, 1000)))
 
 
+@pytest.mark.parametrize("scores", [[0.01], [-0.5] * 9, [0.0] * 9 + [1e-300], [1.0] * 9 + [1.0 + 1e-15]])
+def test_equal_scores_make_one_bar_one_can_see(scores: list[float]) -> None:
+    figure = plots.figure_histogram(scores)
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_xlim()
+    (bar,) = [bar for bar in bars(figure, "kept") if bar[2]]
+    assert bar[2] == len(scores) and 0.05 < (bar[1] - bar[0]) / (high - low) < 0.5
+
+
 def test_rows_without_a_score_are_counted_and_in_no_share() -> None:
     figure = plots.figure_histogram([0.1, None, -0.2, NAN, NAN], threshold=0.0)
     assert "Not scored: 3 rows." in words(figure) and "50 % of rows kept" in words(figure)

@@ -134,7 +134,8 @@ def bin_edges(values: Scores, low: float, high: float, anchor: float | None = No
         >>> bin_edges(np.array([0.0, 1.8]), 0.0, 1.8, anchor=1.0).round(3).tolist()[-5:]
         [1.0, 1.2, 1.4, 1.6, 1.8]
     """
-    if not low < high:
+    if high - low <= max(1e-12 * max(abs(low), abs(high)), 1e-200):
+        # Closer than an axis can tell apart; matplotlib would widen it, and leave the bars too thin to see.
         reach = abs(low) / 10 or 0.5
         low, high = low - reach, high + reach
     quarter, three_quarters = np.percentile(values, [25, 75])

@@ -1,0 +1,79 @@
+"""The promises of the README, over every scorer at once. A scorer without a case here fails with the file to write."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from datasets.fingerprint import Hasher
+
+from hf_datasel import Labels, OneStepTrain, Proxy, ResponseLength, scorers
+from hf_datasel.contracts import Scorer
+
+
+CASES = {
+    "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
+    "ResponseLength": lambda model, anchors: ResponseLength(),
+}
+
+
+def test_every_scorer_has_a_case():
+    missing = set(scorers.__all__) - set(CASES)
+    assert not missing, f"add {sorted(missing)} to CASES in tests/every/test_every_scorer.py"
+
+
+@pytest.fixture(scope="module", params=sorted(CASES))
+def scorer(request, tiny_model, anchors):
+    return CASES[request.param](tiny_model, anchors)
+
+
+@pytest.fixture(scope="module")
+def scored(scorer, pool):
+    return scorer(pool[:])
+
+
+def test_it_writes_its_columns_the_score_first_and_a_status(scorer, scored, pool):
+    assert isinstance(scorer, Scorer)
+    assert tuple(scored) == scorer.columns
+    score, status = scorer.columns[:2]
+    assert status == f"{score}_status"
+    assert scored[score].dtype == np.float64 and scored[score].shape == (len(pool),)
+    assert all(len(values) == len(pool) for values in scored.values())
+
+
+def test_the_user_keeps_every_column(scorer, pool):
+    mapped = pool.map(scorer, batched=True)
+    assert mapped.column_names == [*pool.column_names, *scorer.columns]
+    assert mapped.remove_columns(list(scorer.columns)).to_list() == pool.to_list()
+
+
+def test_batches_and_order_do_not_matter(scorer, scored, pool):
+    score = scorer.columns[0]
+    order = np.random.default_rng(1).permutation(len(pool))
+    shuffled = pool.select(order)
+    found = np.concatenate([scorer(shuffled[i : i + 5])[score] for i in range(0, len(pool), 5)])
+    assert found == pytest.approx(scored[score][order], rel=1e-5)
+
+
+def test_one_row_at_a_time_is_the_same(scorer, scored, pool):
+    score = scorer.columns[0]
+    row = scorer({name: pool[3][name] for name in ("prompt", "completion")})
+    assert row[score] == pytest.approx(scored[score][3], rel=1e-5)
+    assert row[f"{score}_status"] == scored[f"{score}_status"][3]
+
+
+def test_duplicates_score_alike_and_bad_rows_are_nan_with_a_reason(scorer, pool):
+    score = scorer.columns[0]
+    rows = {"prompt": [pool[0]["prompt"]] * 2 + ["Why?"], "completion": [pool[0]["completion"]] * 2 + [""]}
+    found = scorer(rows)
+    assert found[score][0] == pytest.approx(found[score][1], rel=1e-6)
+    assert np.isnan(found[score]).tolist() == [False, False, True]
+    assert found[f"{score}_status"][2] not in ("ok", "truncated", "", None)
+
+
+def test_its_spec_is_json_and_use_leaves_no_trace_in_the_pickle(scorer, scored):
+    assert json.loads(json.dumps(scorer.spec, default=list))["scorer"] == type(scorer).__name__
+    copy = pickle.loads(pickle.dumps(scorer))  # noqa: S301 (our own bytes)
+    assert copy.spec == scorer.spec
+    assert Hasher.hash(copy) == Hasher.hash(scorer)
+    assert len(pickle.dumps(scorer)) < 100_000

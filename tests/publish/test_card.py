@@ -1,0 +1,72 @@
+"""The card says what the results say, and row text cannot break out of it."""
+
+import copy
+
+import jinja2
+import pytest
+
+from hf_datasel.publish import render_card
+from hf_datasel.recipe.reporting import arms, verdict
+
+
+LOSS = {"mean": 2.0, "low": 1.9, "high": 2.1, "seeds": 3}
+RESULTS = {
+    "card": {"title": "Title", "about": "About.", "license": "mit", "sources": ["A", "B"], "limits": "Small."},
+    "selection": {"rule": "TopCount('s', 2)", "rows": 8, "kept": 2, "not_scored": 1, "threshold": 0.25},
+    "protocol": "B", "seeds": 3, "has_answers": False, "verdict": "Lowest: **a**.",
+    "arms": [{"arm": "a | <script>alert(1)</script>", "rows": 2, "epochs": 4.0, "heldout_loss": LOSS}],
+    "trained": [], "overlaps": [{"arm": "b", "num_common": 1, "overlap": 0.5, "jaccard": 1 / 3}],
+    "composition": [{"column": "task", "arms": ["pool", "a"], "lines": [{"value": "x|y", "shares": [0.5, 1.0]}]}],
+    "statuses": [{"status": "ok", "rows": 7}, {"status": "empty_completion", "rows": 1}],
+    "independence": {"slope": 0.0, "r_squared": 0.5, "t_statistic": 2.0, "largest_acf": 0.1, "passed": False},
+    "curve": {"suggested_fraction": 0.6, "knee_fraction": 0.3},
+    "scorers": [{"scorer": "OneStepTrain", "weights": "abc", "settings": {"learning_rate": 1e-5}, "spec": {}}],
+    "versions": {"python": "3.11"},
+}  # fmt: skip
+
+
+def test_every_figure_is_on_the_card():
+    card = render_card(RESULTS)
+    for expected in (
+        "license: mit", "# Title", "**2 of 8 rows** (25.0 %)", "lowest kept score 0.25", "1 rows have no score",
+        "| 2 | 4 | 2 [1.9, 2.1] |", "Lowest: **a**.", "Small.", "| ok | 7 |", "| empty_completion | 1 |", "| b | 1 | 50.0 % | 0.3333 |",
+        "R² 0.5", "Outside its gate", "peaks at 60.0 %", "| OneStepTrain | abc |", "A; B", "python 3.11",
+    ):  # fmt: skip
+        assert expected in card, expected
+
+
+def test_text_cannot_break_out_of_a_table():
+    card = render_card(RESULTS)
+    assert "<script>" not in card
+    assert "a \\| &lt;script&gt;" in card and "| x\\|y | 50.0 % | 100.0 % |" in card
+
+
+def test_tables_have_as_many_cells_in_every_line():
+    lines = render_card(RESULTS).replace("\\|", "").splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("|---"):
+            cells = line.count("|")
+            assert lines[number - 1].count("|") == cells, lines[number - 1]
+            assert lines[number + 1].count("|") == cells, lines[number + 1]
+
+
+def test_a_missing_figure_is_an_error_not_a_blank():
+    results = copy.deepcopy(RESULTS)
+    del results["selection"]["kept"]
+    with pytest.raises(jinja2.UndefinedError):
+        render_card(results)
+
+
+def test_without_training_there_is_no_table_of_arms():
+    card = render_card({**RESULTS, "arms": [], "verdict": ""})
+    assert "What came of it" not in card and "plots/arms.png" not in card
+
+
+def test_the_verdict_names_overlapping_seeds_and_random_when_it_wins():
+    def runs(arm, losses):
+        return [{"arm": arm, "rows": 1, "epochs": 1.0, "heldout_loss": loss} for loss in losses]
+
+    close = arms([*runs("best", [2.0, 2.2]), *runs("random", [1.9, 2.1])])
+    assert verdict(close) == "Lowest: **random**, but its seeds overlap with those of **best**, the next."
+    apart = arms([*runs("best", [1.0, 1.2]), *runs("random", [1.9, 2.1])])
+    assert verdict(apart) == "Lowest: **best**, below every seed of **random**, the next."
