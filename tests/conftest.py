@@ -12,8 +12,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Workers of pytest-xdist fill the cores; more threads each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-from datasets import Dataset  # noqa: E402
+import pytest
+from datasets import Dataset
 
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart"

@@ -16,7 +16,7 @@ def test_the_python_of_the_readme_runs(tmp_path):
     assert blocks
     code = "\n".join(blocks) + "\nprint(len(selection.kept), len(selection.dropped))"
     found = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ.copy()
+        [sys.executable, "-c", code], check=False, cwd=tmp_path, capture_output=True, text=True, env=os.environ.copy()
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.split() == ["8", "32"]

@@ -173,16 +173,16 @@ class Run:
         train = self.recipe.train
         return {"labels": asdict(self.recipe.pool.labels), "evaluation": rows, "answers": train and train.answers}
 
-    def _measure(self, model: str) -> dict[str, float]:
+    def _measure(self, model: str, revision: str | None = None) -> dict[str, float]:
         from hf_datasel.training import generate_answers, heldout_loss
 
         train, rows = self.recipe.train, self.recipe.evaluation_rows
         assert train is not None and rows is not None  # noqa: S101 (checked by the caller)
-        measured = {"heldout_loss": heldout_loss(model, rows, self.recipe.pool.labels)}
+        measured = {"heldout_loss": heldout_loss(model, rows, self.recipe.pool.labels, revision=revision)}
         if train.answers:
             from hf_datasel.metrics import AnswerAccuracy
 
-            answers = generate_answers(model, rows["prompt"], train.max_new_tokens)
+            answers = generate_answers(model, rows["prompt"][:], train.max_new_tokens, revision=revision)
             measured |= AnswerAccuracy().compute(predictions=answers, references=rows["completion"][:])
         return measured
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from numbers import Number
 from typing import Any
 
 from hf_datasel.errors import BadRow
@@ -43,14 +44,20 @@ def is_single_row(batch: Mapping[str, Any]) -> bool:
     kind = type(batch).__name__
     if kind in ("LazyRow", "LazyBatch"):
         return kind == "LazyRow"
+    # A plain dict: datasets with a format, or a call by hand. The first column that can tell does.
     for name, value in batch.items():
-        if name in ("text", "prompt", "completion", "row_id") and isinstance(value, str):
+        if isinstance(value, str | Mapping | int | float | bool) or value is None:
             return True
-        if name in ("messages", "conversations", "prompt", "completion"):
-            return len(value) > 0 and isinstance(value[0], Mapping)
-        if name == "input_ids":
-            return len(value) > 0 and not hasattr(value[0], "__len__")
-    return not all(hasattr(value, "__len__") and not isinstance(value, str | Mapping) for value in batch.values())
+        if name in ("messages", "conversations", "prompt", "completion") and _holds(value, Mapping):
+            return True
+        if name in ("input_ids", "labels") and _holds(value, Number):
+            return True
+    return False
+
+
+def _holds(values: Any, kind: type) -> bool:
+    """Whether the first value that is not null is of a kind."""
+    return isinstance(next((value for value in values if value is not None), None), kind)
 
 
 def warn_unbatched(name: str) -> None:

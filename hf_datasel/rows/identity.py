@@ -81,12 +81,23 @@ def with_row_ids(dataset: Dataset) -> Dataset:
 
 
 def content_only(dataset: Dataset) -> Dataset:
-    """The dataset's training content, with images and videos left encoded."""
-    from datasets import Image, Video
+    """The dataset's training content (or all of it, where there is none), with images and videos left encoded."""
+    from datasets import Features
 
-    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS]
-    content = dataset.select_columns(names or dataset.column_names)
-    for name, feature in content.features.items():
-        if isinstance(feature, Image | Video):
-            content = content.cast_column(name, type(feature)(decode=False))
-    return content
+    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS] or dataset.column_names
+    content = dataset.select_columns(names)
+    encoded = {name: _encoded(feature) for name, feature in content.features.items()}
+    return content if encoded == dict(content.features) else content.cast(Features(encoded))
+
+
+def _encoded(feature: Any) -> Any:
+    """A feature with its images and videos undecoded, however deep they lie."""
+    from datasets import Image, LargeList, List, Video
+
+    if isinstance(feature, Image | Video):
+        return type(feature)(decode=False)
+    if isinstance(feature, List | LargeList):
+        return type(feature)(_encoded(feature.feature))
+    if isinstance(feature, dict):
+        return {name: _encoded(part) for name, part in feature.items()}
+    return feature

@@ -27,7 +27,10 @@ def row(question: str, answer: str, **remarks: object) -> dict:
 
 
 def gold_rows(gsm8k: Path) -> list[dict]:
-    rows = [row(r["question"], r["answer"], task="gsm8k", writer="human", correct=True) for r in lines(gsm8k / "train.jsonl.gz")]
+    rows = [
+        row(r["question"], r["answer"], task="gsm8k", writer="human", correct=True)
+        for r in lines(gsm8k / "train.jsonl.gz")
+    ]
     return [r for r in rows if len(r["prompt"] + r["completion"]) <= LONGEST]
 
 
@@ -37,7 +40,9 @@ def model_rows(gsm8k: Path, draw: random.Random) -> list[dict]:
         writer = draw.choice(WRITERS)
         # The models end on "A: 18", the humans on "#### 18": written alike, so that the mark does not give them away.
         solution = problem[writer]["solution"].replace("\nA: ", "\n#### ")
-        rows.append(row(problem["question"], solution, task="gsm8k", writer=writer, correct=problem[writer]["is_correct"]))
+        rows.append(
+            row(problem["question"], solution, task="gsm8k", writer=writer, correct=problem[writer]["is_correct"])
+        )
     return [r for r in rows if len(r["prompt"] + r["completion"]) <= LONGEST]
 
 
@@ -49,7 +54,9 @@ def svamp_rows(svamp: Path) -> list[dict]:
         value = problem["Answer"]
         value = int(value) if float(value).is_integer() else value
         question = f"{problem['Body'].strip().rstrip('.')}. {problem['Question'].strip()}"
-        rows.append(row(question, f"{problem['Equation']} = {value}\n#### {value}", task="svamp", writer="human", correct=True))
+        rows.append(
+            row(question, f"{problem['Equation']} = {value}\n#### {value}", task="svamp", writer="human", correct=True)
+        )
     return rows
 
 

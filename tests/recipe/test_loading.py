@@ -72,7 +72,7 @@ def test_anchors_that_occur_in_the_evaluation_are_a_problem():
 @pytest.mark.parametrize("text", ["[1, 2]", "pool: [", "", "pool: 3\nscore: x\nselect: []"])
 def test_no_recipe_at_all(text, tmp_path):
     (tmp_path / "r.yaml").write_text(text)
-    with pytest.raises(BadRecipe, match="`.*r.yaml"):
+    with pytest.raises(BadRecipe, match=r"`.*r\.yaml"):
         load_recipe(tmp_path / "r.yaml")
 
 

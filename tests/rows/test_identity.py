@@ -118,3 +118,17 @@ def test_images_count_by_their_bytes_and_are_never_decoded() -> None:
     assert len(set(ids)) == 3
     assert content_only(dataset)[2] == rows[2]
     assert dataset.features == features
+
+
+def test_lists_of_images_are_read_without_decoding(tmp_path):
+    from datasets import Dataset, Features, Image, List, Value
+    from PIL import Image as Picture
+
+    from hf_datasel.rows.identity import content_only, with_row_ids
+
+    Picture.new("RGB", (2, 2)).save(tmp_path / "dot.png")
+    features = Features({"prompt": Value("string"), "completion": Value("string"), "images": List(Image())})
+    rows = {"prompt": ["What?"], "completion": ["A dot."], "images": [[str(tmp_path / "dot.png")]]}
+    dataset = Dataset.from_dict(rows, features=features)
+    assert set(content_only(dataset)[0]["images"][0]) == {"bytes", "path"}
+    assert len(with_row_ids(dataset)["row_id"][0]) == 16
