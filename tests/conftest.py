@@ -33,6 +33,12 @@ def rows_of_file(name: str, count: int) -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def real_rows():
+    """A function of file name and count: the shortest rows of a file of the quickstart."""
+    return rows_of_file
+
+
+@pytest.fixture(scope="session")
 def pool() -> Dataset:
     """24 real rows: word problems and solutions."""
     rows = rows_of_file("pool.jsonl", 240)

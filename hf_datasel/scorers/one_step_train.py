@@ -46,7 +46,8 @@ class OneStepTrain:
         estimator: `"first_order"`, the derivative of each row's loss along the anchor gradient, right for small
             steps; `"second_order"` adds the curvature of the anchor loss; `"exact"` takes the step, measures, undoes.
         learning_rate: eta. Scales `first_order` and does not change its order. The paper's 1e-7 is lost in rounding
-            (rank correlation with the truth 0.80 in float32, 0.06 in bfloat16); at 1e-5 float32 keeps 0.9998.
+            (rank correlation with the truth on a Llama of 2.4 million weights: 0.80 in float32, 0.06 in bfloat16); at
+            1e-5 float32 keeps 0.9998.
         normalize: `"cosine"` writes the cosine of the two gradients instead (no unit; `first_order` only).
         reduction: a row's own loss as mean or sum over its target tokens. Anchors are always means.
         anchor_groups: column of the anchors that names their group. Adds one utility per group.

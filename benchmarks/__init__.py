@@ -1,0 +1,1 @@
+"""What we claim, measured again: `python -m benchmarks NAME [--quick] --json FILE`."""
