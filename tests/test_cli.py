@@ -110,6 +110,28 @@ def test_dry_run_runs_nothing(recipe, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_pool_of_one_row_runs_to_the_end(recipe, tmp_path):
+    (tmp_path / "one.jsonl").write_text((recipe.parent / "pool.jsonl").read_text().splitlines()[0] + "\n")
+    options = [
+        "--set",
+        f"pool.path={tmp_path / 'one.jsonl'}",
+        "--set",
+        "score.warm_up.steps=0",
+        "--set",
+        "train.seeds=[0]",
+    ]
+    assert main(["run", str(recipe), "--output-dir", str(tmp_path / "run"), *options]) == 0
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "**1 of 1 rows**" in card and "Too few different scores" in card
+
+
+def test_a_budget_larger_than_the_pool_is_one_message(recipe, tmp_path, capsys):
+    rule = "select={TopCount: {column: response_length, count: 41}}"
+    options = ["--set", "score.scorers=[{ResponseLength: {}}]", "--set", "score.warm_up=null", "--set", rule]
+    assert main(["select", str(recipe), "--output-dir", str(tmp_path), *options]) == 1
+    assert "`count` is 41" in capsys.readouterr().err
+
+
 def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):
     """SIGINT once some rows are journalled; the second run scores only the others and ends the same."""
     import sqlite3

@@ -101,9 +101,14 @@ class Proxy:
             raise MissingExtra("A proxy needs torch. Install it with: pip install 'hf_datasel[models]'") from error
         _limit_threads_in_workers()
         code = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-        # Eager attention: the fused kernels have no forward-mode derivative.
+        # Eager attention and experts: the fused kernels have no forward-mode derivative, nor float64.
         model: Any = AutoModelForCausalLM.from_pretrained(
-            self.model, dtype=getattr(torch, self.dtype), attn_implementation="eager", use_safetensors=True, **code
+            self.model,
+            dtype=getattr(torch, self.dtype),
+            attn_implementation="eager",
+            experts_implementation="eager",
+            use_safetensors=True,
+            **code,
         )
         if self.adapter is not None:
             from peft import PeftModel

@@ -38,14 +38,14 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def share(value: float) -> str:
+def share(value: float | None) -> str:
     """A share in percent.
 
     Example:
-        >>> share(0.2)
-        '20.0 %'
+        >>> share(0.2), share(None)
+        ('20.0 %', '-')
     """
-    return f"{100 * value:.1f} %"
+    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def cell(text: Any) -> str:

@@ -230,6 +230,11 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
         if labels.assistant_only_loss:
             raise ValueError("`assistant_only_loss` is True, expected a conversation")
         return _tokenized_text(example, tokenizer, labels)
+    if tokenizer.chat_template is None:
+        raise BadRow(
+            "`tokenizer` has no chat template, expected one for rows with messages. Use a proxy that has one (an instruct "
+            "model), save a template with its tokenizer, or turn the rows into `prompt` and `completion` texts."
+        )
     template_arguments = {
         "chat_template": _training_template(tokenizer) if labels.assistant_only_loss else None,
         "tools": json.loads(example["tools"]) if isinstance(example.get("tools"), str) else example.get("tools"),

@@ -15,7 +15,7 @@ import pytest
 SHARED = Path(__file__).parents[2].parent / "shared"
 GSM8K = SHARED / "data/gsm8k/train.jsonl.gz"
 GPT2 = SHARED / "data/tokenizers/gpt2"
-STORIES = SHARED / "data/weights/stories260K/hf"
+STORIES = Path(__file__).parents[2] / "recipes/quickstart/proxy"
 
 # ChatML with tools, assistant markers, a style, and a switch that renders the prompt differently without its answer.
 CHATML = """

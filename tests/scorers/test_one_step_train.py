@@ -295,3 +295,9 @@ def test_a_pool_of_one_row_and_copies_score_alike(scorer, pool, scored):
 def test_a_batch_without_a_single_scorable_row(scorer):
     found = scorer({"prompt": ["a", "b"], "completion": ["", " "]})
     assert np.isnan(found["ost_utility"]).all() and found["ost_utility"].dtype == np.float64
+
+
+def test_messages_without_a_chat_template_are_a_fault_of_the_set_up(scorer):
+    turns = [{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": "2"}]
+    with pytest.raises(BadRow, match="`tokenizer` has no chat template"):
+        scorer({"messages": [turns]})

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-STORIES = SHARED / "data/weights/stories260K/hf"
+STORIES = Path(__file__).parents[2] / "recipes/quickstart/proxy"
 
 EOS = "<|endoftext|>"
 CHATML = """
