@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hf_datasel.errors import DataselError
+from hf_datasel.proxy import Proxy
 from hf_datasel.publish import render_card
 from hf_datasel.recipe import reporting
 from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
-from hf_datasel.rows import with_row_ids
+from hf_datasel.rows import content_only, row_digest, with_row_ids
 from hf_datasel.runs import score, spec_key
 from hf_datasel.selectors import Selection, select
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datasel.contracts import Rule, Scorer
-    from hf_datasel.proxy import Proxy
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +60,16 @@ class Run:
         """The pool with row ids."""
         return with_row_ids(self.recipe.pool_rows)
 
+    @cached_property
+    def contents(self) -> list[str]:
+        """Digest of each row of the pool. Stages are keyed by these: a user's own row ids may outlive a row's content."""
+        return [row_digest(row) for row in content_only(self.pool)]
+
     def scored(self) -> Dataset:
         """The pool with every scorer's columns, from `scores/` where they are finished there."""
         proxy, seen = self._warmed_proxy()
         scorers = scorers_on(self.recipe, proxy)
-        key = spec_key({"scorers": [spec_of(scorer) for scorer in scorers], "rows": self.pool["row_id"][:]})
+        key = spec_key({"scorers": [spec_of(scorer) for scorer in scorers], "rows": self.contents})
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
             return self._join(folder / "scores.parquet")
@@ -135,7 +140,7 @@ class Run:
         train = self.recipe.train
         assert train is not None  # noqa: S101 (checked by the caller)
         folder = self.folder / "training" / "before"
-        key = spec_key({"target": train.target.target, "revision": train.target.revision, **self._judged_by()})
+        key = spec_key(self._judged_by())
         known = read_json(folder / "result.json")
         if known.get("key") != key:
             known = {
@@ -152,8 +157,8 @@ class Run:
         train = self.recipe.train
         assert train is not None  # noqa: S101 (checked by the caller)
         folder = self.folder / "training" / slug(arm) / f"seed-{seed}"
-        settings = {"target": asdict(train.target), "ids": selection.ids, "seed": seed, **self._judged_by()}
-        key = spec_key(settings)
+        rows = [self.contents[index] for index in selection.indices]
+        key = spec_key({"target": asdict(train.target), "rows": rows, "seed": seed, **self._judged_by()})
         known = read_json(folder / "result.json")
         if known.get("key") == key:
             return known
@@ -169,9 +174,15 @@ class Run:
         return result
 
     def _judged_by(self) -> dict[str, Any]:
-        rows = with_row_ids(self.recipe.evaluation_rows)["row_id"][:] if self.recipe.evaluation_rows else []
-        train = self.recipe.train
-        return {"labels": asdict(self.recipe.pool.labels), "evaluation": rows, "answers": train and train.answers}
+        """What decides a figure beside the rows trained on."""
+        train, rows = self.recipe.train, self.recipe.evaluation_rows
+        assert train is not None and rows is not None  # noqa: S101 (checked by the caller)
+        return {
+            "weights": Proxy(train.target.target, train.target.revision).digest,
+            "labels": asdict(self.recipe.pool.labels),
+            "evaluation": [row_digest(row) for row in content_only(rows)],
+            "answers": train.max_new_tokens if train.answers else None,
+        }
 
     def _measure(self, model: str, revision: str | None = None) -> dict[str, float]:
         from hf_datasel.training import generate_answers, heldout_loss

@@ -1,0 +1,80 @@
+"""Stages of a run are reused only while everything that decides them is unchanged."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hf_datasel.recipe import Run
+from hf_datasel.recipe.loading import check_recipe
+
+
+PROXY = Path(__file__).parents[2] / "recipes" / "quickstart" / "proxy"
+
+
+@pytest.fixture
+def sections(tmp_path):
+    rows = [{"row_id": f"r{i}", "prompt": f"{i} + {i} = ", "completion": "1" * (i + 1)} for i in range(5)]
+    write(tmp_path / "pool.jsonl", rows)
+    write(tmp_path / "evaluation.jsonl", [{"prompt": "9 + 9 = ", "completion": "18"}])
+    shutil.copytree(PROXY, tmp_path / "target")
+    return {
+        "pool": {"path": "pool.jsonl", "labels": {"max_length": 64}},
+        "score": {"scorers": [{"ResponseLength": {}}]},
+        "select": {"TopCount": {"column": "response_length", "count": 2}},
+        "train": {
+            "target": {"target": "target", "steps": 1, "sft": {"per_device_train_batch_size": 2}},
+            "evaluation": {"path": "evaluation.jsonl"},
+            "seeds": [0],
+        },
+    }
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def run(sections, folder):
+    return Run(check_recipe(sections, folder), folder / "run")
+
+
+def test_changed_content_under_the_same_row_id_is_scored_again(sections, tmp_path):
+    assert run(sections, tmp_path).scored()["response_length"][:] == [1, 2, 3, 4, 5]
+    rows = [json.loads(line) for line in (tmp_path / "pool.jsonl").read_text().splitlines()]
+    rows[0]["completion"] = "a much longer answer"
+    write(tmp_path / "pool.jsonl", rows)
+    assert run(sections, tmp_path).scored()["response_length"][:] == [20, 2, 3, 4, 5]
+    assert run(sections, tmp_path).selections()["selected"].ids == ["r0", "r4"]
+
+
+def test_training_is_repeated_for_other_weights_settings_or_evaluation_and_only_then(sections, tmp_path):
+    def losses():
+        return [result["heldout_loss"] for result in run(sections, tmp_path).trained()]
+
+    first, model = losses(), tmp_path / "run/training/selected/seed-0/model/model.safetensors"
+    written = model.stat().st_mtime_ns
+    assert losses() == first and model.stat().st_mtime_ns == written
+
+    sections["train"]["target"]["sft"]["learning_rate"] = 1e-2
+    faster = losses()
+    assert faster[0] == first[0] and faster[1] != first[1]
+
+    write(tmp_path / "evaluation.jsonl", [{"prompt": "8 + 8 = ", "completion": "16"}])
+    elsewhere = losses()
+    assert elsewhere[0] != first[0] and elsewhere[1] != faster[1]
+
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(tmp_path / "target" / "model.safetensors")
+    other = {name: tensor * 1.01 for name, tensor in weights.items()}
+    save_file(other, tmp_path / "target" / "model.safetensors", metadata={"format": "pt"})
+    changed = losses()
+    assert changed[0] != elsewhere[0] and changed[1] != elsewhere[1]
+
+
+def test_a_recipe_without_training_still_gives_a_card(sections, tmp_path):
+    del sections["train"]
+    text = run(sections, tmp_path).report(train=False)
+    assert "'kept': 2" in text
+    assert "**2 of 5 rows**" in (tmp_path / "run" / "README.md").read_text()
