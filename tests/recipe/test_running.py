@@ -64,6 +64,11 @@ def test_training_is_repeated_for_other_weights_settings_or_evaluation_and_only_
     elsewhere = losses()
     assert elsewhere[0] != first[0] and elsewhere[1] != faster[1]
 
+    sections["pool"]["labels"]["max_length"] = 8
+    shorter = losses()
+    assert shorter[0] != elsewhere[0] and shorter[1] != elsewhere[1]
+    sections["pool"]["labels"]["max_length"] = 64
+
     from safetensors.torch import load_file, save_file
 
     weights = load_file(tmp_path / "target" / "model.safetensors")

@@ -151,6 +151,7 @@ def test_other_weights_are_another_fingerprint(tiny_model, anchors, tmp_path):
 
     copy = tmp_path / "copy"
     shutil.copytree(tiny_model, copy)
+    before = Hasher.hash(OneStepTrain(Proxy(str(copy)), anchors))
     original, moved = (Proxy(folder) for folder in (tiny_model, str(copy)))
     assert original.digest == moved.digest
     weights = load_file(copy / "model.safetensors")
@@ -160,7 +161,7 @@ def test_other_weights_are_another_fingerprint(tiny_model, anchors, tmp_path):
         metadata={"format": "pt"},
     )
     assert Proxy(str(copy)).digest != original.digest
-    assert Hasher.hash(OneStepTrain(Proxy(str(copy)), anchors)) != Hasher.hash(OneStepTrain(original, anchors))
+    assert Hasher.hash(OneStepTrain(Proxy(str(copy)), anchors)) != before
 
 
 def test_token_utilities_average_to_the_row(scorer, scored, pool):
@@ -197,6 +198,21 @@ def test_cosine_lies_between_minus_one_and_one_and_agrees_in_sign(scorer, scored
     assert np.all(np.abs(cosine["ost_utility"]) <= 1)
     assert np.array_equal(np.sign(cosine["ost_utility"]), np.sign(scored["ost_utility"]))
     assert cosine["ost_dot"] == pytest.approx(scored["ost_dot"], rel=1e-4)
+
+
+def test_cosine_does_not_feel_how_long_a_gradient_is(scorer, pool):
+    """A sum over tokens is a multiple of the mean, so it points the same way."""
+    mean, total = (replace(scorer, normalize="cosine", reduction=reduction)(pool[:6]) for reduction in ("mean", "sum"))
+    assert mean["ost_utility"] == pytest.approx(total["ost_utility"], rel=1e-5)
+    assert np.all(mean["ost_dot"] < total["ost_dot"])
+
+
+def test_memory_limits_do_not_change_the_numbers(scorer, scored, pool, monkeypatch):
+    """Every row and every anchor in a batch of its own."""
+    monkeypatch.setenv("HF_DATASEL_MAX_TOKENS", "1")
+    alone = replace(scorer)
+    assert alone(pool[:])["ost_utility"] == pytest.approx(scored["ost_utility"], rel=1e-5)
+    assert len(alone._engine(None).anchors.batches[0]) == len(alone.anchors)
 
 
 def test_bfloat16_keeps_the_order_to_first_order(tiny_model, anchors, pool, scored):

@@ -1,0 +1,99 @@
+"""The verb `score`: what a plain map gives, and nothing lost when a run is stopped."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from hf_datasel import Labels, OneStepTrain, Proxy, ResponseLength, score
+from hf_datasel.errors import BadRow, DataselError, OverlapError
+from hf_datasel.runs import Journal, spec_key
+
+
+@dataclass(frozen=True)
+class StopsAfter:
+    """Scores the length of the text; raises KeyboardInterrupt once `calls` batches are done."""
+
+    calls: int
+    seen: list = field(default_factory=list, compare=False)
+    columns = ("length", "length_status")
+
+    @property
+    def spec(self):
+        return {"scorer": "length"}
+
+    def __call__(self, batch, rank=None):
+        if len(self.seen) == self.calls:
+            raise KeyboardInterrupt
+        self.seen.append(list(batch["text"]))
+        return {
+            "length": np.array([float(len(text)) for text in batch["text"]]),
+            "length_status": ["ok"] * len(batch["text"]),
+        }
+
+
+def test_score_adds_what_map_adds(tiny_model, pool, anchors):
+    scorer = OneStepTrain(Proxy(tiny_model), anchors, labels=Labels(max_length=512))
+    scored = score(pool, scorer, ResponseLength())
+    mapped = pool.map(scorer, batched=True)
+    assert scored["ost_utility"][:] == pytest.approx(mapped["ost_utility"][:], rel=1e-5)
+    assert scored["response_length"][:] == [float(len(text)) for text in pool["completion"]]
+    assert scored.column_names[: len(pool.column_names)] == pool.column_names
+    assert len(set(scored["row_id"])) == len(pool)
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(tmp_path):
+    pool = Dataset.from_dict({"text": ["x" * n for n in range(100)]})
+    stopped = StopsAfter(calls=2)
+    with pytest.raises(KeyboardInterrupt):
+        score(pool, stopped, journal=tmp_path / "journal.sqlite")
+    done = [text for batch in stopped.seen for text in batch]
+    assert 0 < len(done) < 100
+    rest = StopsAfter(calls=1000)
+    scored = score(pool, rest, journal=tmp_path / "journal.sqlite")
+    assert scored["length"][:] == [float(n) for n in range(100)]
+    assert not set(done) & {text for batch in rest.seen for text in batch}
+    again = StopsAfter(calls=0)
+    assert (
+        score(pool.shuffle(seed=0), again, journal=tmp_path / "journal.sqlite").sort("length")["length"][:]
+        == scored["length"][:]
+    )
+
+
+def test_copies_of_a_row_share_a_score_and_keep_their_own_ids(tmp_path):
+    pool = Dataset.from_dict({"text": ["one", "two", "one"]})
+    scored = score(pool, StopsAfter(calls=1000), journal=tmp_path / "journal.sqlite")
+    assert scored["length"][:] == [3.0, 3.0, 3.0]
+    assert len(set(scored["row_id"])) == 3
+
+
+def test_the_pool_is_checked_before_anything_runs(tiny_model, pool, anchors):
+    with pytest.raises(BadRow, match="`pool` has no rows"):
+        score(pool.select([]), ResponseLength())
+    with pytest.raises(BadRow, match=r"already has the columns \['response_length'\]"):
+        score(pool.add_column("response_length", [1.0] * len(pool)), ResponseLength())
+    scorer = OneStepTrain(Proxy("a model that does not exist"), anchors)
+    with pytest.raises(OverlapError, match="`pool` shares 6 rows with `anchors`"):
+        score(anchors, scorer)
+
+
+def test_the_journal_keeps_every_bit(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    values = {"a": {"score": 0.1 + 0.2, "why": "ok"}, "b": {"score": float("nan"), "why": "nan_loss"}}
+    journal.put({"scorer": "x"}, values)
+    found = Journal(tmp_path / "journal.sqlite").get({"scorer": "x"}, ["a", "b", "c"])
+    assert found["a"] == values["a"] and np.isnan(found["b"]["score"]) and set(found) == {"a", "b"}
+    assert journal.get({"scorer": "x", "learning_rate": 1}, ["a"]) == {}
+
+
+def test_a_damaged_journal_is_said(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(DataselError, match="cannot be read .* Move it away"):
+        Journal(path)
+
+
+def test_keys_do_not_depend_on_the_order_of_settings():
+    assert spec_key({"a": 1, "b": [1, 2]}) == spec_key({"b": (1, 2), "a": 1})
+    assert spec_key({"a": 1}) != spec_key({"a": 2})
