@@ -90,7 +90,7 @@ def test_the_journal_keeps_every_bit(tmp_path):
 def test_a_damaged_journal_is_said(tmp_path):
     path = tmp_path / "journal.sqlite"
     path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(DataselError, match="cannot be read .* Move it away"):
+    with pytest.raises(DataselError, match=r"cannot be read .* Move it away"):
         Journal(path)
 
 
