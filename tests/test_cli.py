@@ -137,8 +137,8 @@ def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):
     import sqlite3
 
     folder = tmp_path / "stopped"
-    # Exact utilities are slow enough to be stopped in.
-    options = ["--set", "score.warm_up.steps=0", "--set", "score.scorers=[{OneStepTrain: {estimator: exact}}]"]
+    # Second-order utilities take long enough to be stopped in the middle.
+    options = ["--set", "score.warm_up.steps=0", "--set", "score.scorers=[{OneStepTrain: {estimator: second_order}}]"]
     command = [sys.executable, "-m", "hf_datasel.cli", "score", str(recipe), "--output-dir", str(folder), *options]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
