@@ -141,7 +141,13 @@ def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):
     options = ["--set", "score.warm_up.steps=0", "--set", "score.scorers=[{OneStepTrain: {estimator: second_order}}]"]
     command = [sys.executable, "-m", "hf_datasel.cli", "score", str(recipe), "--output-dir", str(folder), *options]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ.copy(),
+        # A shell's background jobs ignore SIGINT and hand that on; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
     def journalled() -> int:
