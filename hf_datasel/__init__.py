@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import score
-    from hf_datasel.scorers import OneStepTrain, ResponseLength
+    from hf_datasel.scorers import OneStepTrain, Perplexity, ResponseLength
     from hf_datasel.selectors import (
         AboveThreshold,
         Full,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         select,
     )
     from hf_datasel.training import TargetTraining, WarmUp
+    from hf_datasel.training.loss_trajectory import LossTrajectoryCallback
+    from hf_datasel.training.proxy_scoring import ProxyScoringCallback
 
 __version__ = "0.1.0.dev0"
 
@@ -37,9 +39,12 @@ __all__ = [
     "AboveThreshold",
     "Full",
     "Labels",
+    "LossTrajectoryCallback",
     "MiddleBand",
     "OneStepTrain",
+    "Perplexity",
     "Proxy",
+    "ProxyScoringCallback",
     "Random",
     "Recipe",
     "ResponseLength",
@@ -65,7 +70,7 @@ _ROOMS = {
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["score"],
-    "scorers": ["OneStepTrain", "ResponseLength"],
+    "scorers": ["OneStepTrain", "Perplexity", "ResponseLength"],
     "selectors": [
         "AboveThreshold",
         "Full",
@@ -80,6 +85,9 @@ _ROOMS = {
         "select",
     ],
     "training": ["TargetTraining", "WarmUp"],
+    # Callbacks subclass transformers' own, which imports torch; the rest of the room does not need it.
+    "training.loss_trajectory": ["LossTrajectoryCallback"],
+    "training.proxy_scoring": ["ProxyScoringCallback"],
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

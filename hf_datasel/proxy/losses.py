@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 
+from hf_datasel.contracts import Scores
 from hf_datasel.rows.labels import IGNORED, TokenRow
 
 
@@ -104,6 +106,17 @@ def row_values(token_values: torch.Tensor, batch: TokenBatch, reduction: Reducti
     """(B,) float64: mean (or sum) over each row's targets of values given per token, (B, L)."""
     total = token_values.double().sum(1)
     return total / batch.is_target.sum(1) if reduction == "mean" else total
+
+
+def mean_losses(proxy: LoadedProxy, rows: Sequence[TokenRow], max_tokens: int) -> Scores:
+    """(B,) mean loss of scorable rows over their targets, in nats per token. Cost: 1 F a row."""
+    found = np.full(len(rows), np.nan)
+    with torch.no_grad():
+        for bucket in length_buckets([len(row.input_ids) for row in rows], max_tokens):
+            batch = collate([rows[i] for i in bucket], proxy)
+            losses = token_losses(proxy, proxy.parameters, batch)
+            found[bucket] = row_values(losses, batch, "mean").cpu().numpy()
+    return found
 
 
 def _accepts(model: torch.nn.Module, argument: str) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hf_datasel.proxy.proxy import Parameters
 
 Loss = Callable[["Parameters"], torch.Tensor]
+Update = Callable[["Parameters", "Parameters"], "Parameters"]  # of a gradient, at parameters: what a step takes away
 
 
 def gradient(loss: Loss, parameters: Parameters) -> tuple[Parameters, torch.Tensor]:
@@ -77,7 +78,12 @@ def one_step(parameters: Parameters, direction: Parameters, learning_rate: float
 
 
 def exact_utility(
-    row_loss: Loss, anchor_loss: Loss, parameters: Parameters, learning_rate: float, base: torch.Tensor
+    row_loss: Loss,
+    anchor_loss: Loss,
+    parameters: Parameters,
+    learning_rate: float,
+    base: torch.Tensor,
+    update: Update | None = None,
 ) -> tuple[torch.Tensor, float]:
     """Eq. 2 as Algorithm 1 has it: step on the row, measure the anchors, undo.
 
@@ -86,11 +92,14 @@ def exact_utility(
         parameters: stepped in place and restored bit for bit.
         learning_rate: eta.
         base: `anchor_loss` before the step.
+        update: of another optimizer than SGD, such as `AdamState.direction`.
 
     Returns:
         base - anchor_loss(theta - eta * g_i), positive when the row helps; and the share of weights changed.
     """
     direction, _ = gradient(row_loss, parameters)
+    if update is not None:
+        direction = update(direction, parameters)
     with one_step(parameters, direction, learning_rate) as changed, torch.no_grad():
         return base - anchor_loss(parameters), changed
 

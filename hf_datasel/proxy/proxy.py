@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_datasel.errors import MissingExtra
+from hf_datasel.errors import DataselError, MissingExtra
 from hf_datasel.rows.labels import LONGER_THAN_CONTEXT, Labels, TokenRow, prepare_tokenizer, token_row
 
 
@@ -56,8 +56,6 @@ class Proxy:
     def __post_init__(self) -> None:
         if isinstance(self.trainable, list):
             object.__setattr__(self, "trainable", tuple(self.trainable))
-        if self.trainable == "lora" and self.adapter is None and not _is_adapter(self.model):
-            raise ValueError("`trainable` is 'lora', expected an `adapter` as well: name its folder or Hub id.")
 
     @functools.cached_property
     def digest(self) -> str:
@@ -66,6 +64,27 @@ class Proxy:
         if self.adapter is not None:
             parts.append(_weights_digest(self.adapter, None))
         return "+".join(parts)
+
+    @property
+    def optimizer(self) -> Path:
+        """The state of the optimizer that `transformers.Trainer` saved beside the weights.
+
+        Raises:
+            DataselError: there is none.
+        """
+        path = Path(self.adapter or self.model) / "optimizer.pt"
+        if not path.is_file():
+            raise DataselError(
+                f"`proxy` has no {str(path)!r}, expected a checkpoint of Trainer with the state of its optimizer, for "
+                f"step='adam'. Save it (`save_only_model=False`), or use step='sgd'."
+            )
+        return path
+
+    @property
+    def optimizer_digest(self) -> str:
+        """What the state of the optimizer is, by content."""
+        stat = self.optimizer.stat()
+        return _content_digest(((str(self.optimizer), stat.st_size, stat.st_mtime_ns),))
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -167,16 +186,12 @@ def trainable_parameters(model: torch.nn.Module, trainable: str | tuple[str, ...
         chosen = {name: p for name, p in named.items() if any(re.search(pattern, name) for pattern in patterns)}
     if not chosen:
         raise ValueError(
-            f"`trainable` is {trainable!r} and matches none of the {len(named)} parameters, expected 'all', 'lora' or "
-            f"patterns found in names such as {next(iter(named))!r}."
+            f"`trainable` is {trainable!r} and matches none of the {len(named)} parameters, expected 'all', 'lora' (with an "
+            f"`adapter`) or patterns found in names such as {next(iter(named))!r}."
         )
     for parameter in named.values():
         parameter.requires_grad_(False)
     return {name: parameter.data for name, parameter in chosen.items()}
-
-
-def _is_adapter(model: str) -> bool:
-    return (Path(model) / "adapter_config.json").is_file()
 
 
 def _weights_digest(model: str, revision: str | None) -> str:

@@ -14,7 +14,14 @@ import torch
 from hf_datasel.contracts import Scores
 from hf_datasel.proxy.anchors import AnchorSet
 from hf_datasel.proxy.losses import Reduction, TokenBatch, collate, length_buckets, row_values, token_losses
-from hf_datasel.proxy.one_step import directional_derivatives, dot, exact_utility, gradient, second_order_utility
+from hf_datasel.proxy.one_step import (
+    Update,
+    directional_derivatives,
+    dot,
+    exact_utility,
+    gradient,
+    second_order_utility,
+)
 from hf_datasel.rows.labels import TokenRow
 
 
@@ -50,7 +57,11 @@ _Measure = Callable[[TokenBatch, int, Utilities], None]
 
 @dataclass(frozen=True)
 class UtilityEngine:
-    """Measures rows against anchors. Arguments as `OneStepTrain`'s; `max_tokens` is padded tokens a batch."""
+    """Measures rows against anchors.
+
+    Arguments as `OneStepTrain`'s; `max_tokens` is padded tokens a batch; `update` turns a row's gradient into the step
+    of another optimizer than SGD.
+    """
 
     anchors: AnchorSet
     estimator: Estimator
@@ -58,6 +69,7 @@ class UtilityEngine:
     cosine: bool
     reduction: Reduction
     max_tokens: int
+    update: Update | None = None
 
     @functools.cached_property
     def directions(self) -> tuple[Parameters, ...]:
@@ -89,6 +101,7 @@ class UtilityEngine:
         if self.estimator == "exact":
             return self._row_by_row(rows, self._exact)
         one_pass = self.estimator == "first_order" and not self.cosine and len(self.anchors.groups) == 1
+        one_pass = one_pass and self.update is None  # Adam's step is not linear in the row's gradient
         if one_pass and self.forward_mode_works:
             return self._forward_mode(rows)
         return self._row_by_row(rows, self._from_gradient)
@@ -129,6 +142,8 @@ class UtilityEngine:
         parameters = self.anchors.proxy.parameters
         own, loss = gradient(lambda p: self._row_loss(batch, p), parameters)
         found.row_loss[index] = float(loss)
+        if self.update is not None:
+            own = self.update(own, parameters)
         found.dot[index] = [dot(direction, own) for direction in self.directions]
         if self.cosine:
             lengths = self._direction_norms * np.sqrt(dot(own, own))
@@ -152,6 +167,7 @@ class UtilityEngine:
             parameters,
             self.learning_rate,
             self.base,
+            self.update,
         )
         found.utility[index] = utility.cpu().numpy()
 

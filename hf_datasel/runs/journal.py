@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from hashlib import blake2b
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hf_datasel.errors import DataselError
+
+
+SECONDS_TO_WAIT = 60
 
 
 class Journal:
@@ -36,11 +40,14 @@ class Journal:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._open()) as connection, connection:
-            connection.execute(
-                "create table if not exists rows (scorer text, row text, columns text, primary key (scorer, row))"
-                " without rowid"
-            )
+        give_up = time.monotonic() + SECONDS_TO_WAIT
+        while not self._prepared():
+            if time.monotonic() > give_up:
+                raise DataselError(
+                    f"`journal` {str(self.path)!r} has been locked by another process for {SECONDS_TO_WAIT} s, expected "
+                    f"a turn. Stop that process, or name another journal."
+                )
+            time.sleep(0.05)
 
     def get(self, spec: Mapping[str, Any], digests: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The finished ones among the rows named by `digests`, with their columns."""
@@ -59,16 +66,26 @@ class Journal:
         with closing(self._open()) as connection, connection:
             connection.executemany("insert or replace into rows values (?, ?, ?)", records)
 
-    def _open(self) -> sqlite3.Connection:
+    def _prepared(self) -> bool:
+        """Make the table. SQLite does not wait for its turn to switch to a write-ahead log, so the caller does."""
         try:
-            connection = sqlite3.connect(self.path, timeout=60)
-            connection.execute("pragma journal_mode=wal")
+            with closing(self._open()) as connection, connection:
+                connection.execute("pragma journal_mode=wal")
+                connection.execute(
+                    "create table if not exists rows (scorer text, row text, columns text, primary key (scorer, row))"
+                    " without rowid"
+                )
         except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                return False
             raise DataselError(
                 f"`journal` {str(self.path)!r} cannot be read ({error}), expected a SQLite file of finished rows. Move it "
                 f"away to start a new one; nothing else is lost."
             ) from error
-        return connection
+        return True
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT)
 
 
 def spec_key(spec: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """One file per way to give a row a number. Every scorer is a callable for `Dataset.map`."""
 
 from hf_datasel.scorers.one_step_train import OneStepTrain
+from hf_datasel.scorers.perplexity import Perplexity
 from hf_datasel.scorers.response_length import ResponseLength
 
 
-__all__ = ["OneStepTrain", "ResponseLength"]
+__all__ = ["OneStepTrain", "Perplexity", "ResponseLength"]

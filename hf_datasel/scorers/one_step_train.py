@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, fields
 from hashlib import blake2b
@@ -13,6 +12,7 @@ import numpy as np
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.errors import OverlapError
 from hf_datasel.proxy import Proxy
+from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow, content_rows, refuse_overlap, row_digest
 from hf_datasel.rows.batches import rows_of, warn_unbatched
@@ -48,6 +48,9 @@ class OneStepTrain:
         learning_rate: eta. Scales `first_order` and does not change its order. The paper's 1e-7 is lost in rounding
             (rank correlation with the truth on a Llama of 2.4 million weights: 0.80 in float32, 0.06 in bfloat16); at
             1e-5 float32 keeps 0.9998.
+        step: `"sgd"`, or `"adam"`: the step that Adam would take next, from the `optimizer.pt` in the proxy's folder (a
+            checkpoint of `transformers.Trainer`). `first_order` is then <g_V, direction> (1 F + 1 B a row). Momentum and
+            weight decay move the weights without any row: that part is the same for all of them.
         normalize: `"cosine"` writes the cosine of the two gradients instead (no unit; `first_order` only).
         reduction: a row's own loss as mean or sum over its target tokens. Anchors are always means.
         anchor_groups: column of the anchors that names their group. Adds one utility per group.
@@ -70,8 +73,10 @@ class OneStepTrain:
         OverlapError: an anchor occurs in the pool or in `evaluation`.
         BadRow: an anchor has no loss, or the pool no training column.
         NoStep: an `exact` step changed no weight.
+        DataselError: `step` is `"adam"` and the proxy has no state of Adam.
 
-    Source: https://huggingface.co/papers/2605.07488, Eq. 2 (`exact`), Eq. 3 (`first_order`), A.1 (`second_order`).
+    Source: https://huggingface.co/papers/2605.07488, Eq. 2 (`exact`), Eq. 3 (`first_order`), A.1 (`second_order`);
+        https://huggingface.co/papers/2410.14208 (one step of Adam, as Montessori-Instruct's local data influence).
         The paper leaves reduction, mode and parameters open; here: mean over target tokens, evaluation mode, all.
 
     Example:
@@ -85,6 +90,7 @@ class OneStepTrain:
     anchors: Dataset | Sequence[Mapping[str, Any]]
     estimator: Literal["first_order", "second_order", "exact"] = "first_order"
     learning_rate: float = 1e-5
+    step: Literal["sgd", "adam"] = "sgd"
     normalize: Literal["none", "cosine"] = "none"
     reduction: Literal["mean", "sum"] = "mean"
     anchor_groups: str | None = None
@@ -112,6 +118,13 @@ class OneStepTrain:
         plain = self.estimator == "first_order" and self.normalize == "none" and self.anchor_groups is None
         if self.token_level and not plain:
             raise ValueError("`token_level` is True, expected with it 'first_order' without `normalize` and groups.")
+        if self.step not in ("sgd", "adam"):
+            raise ValueError(f"`step` is {self.step!r}, expected 'sgd' or 'adam'.")
+        if self.step == "adam" and (self.estimator == "second_order" or self.normalize != "none" or self.token_level):
+            raise ValueError(
+                "`step` is 'adam', expected with 'first_order' or 'exact', without `normalize` and `token_level`: the "
+                "step is not linear in the row's gradient."
+            )
         if self.normalize == "cosine" and self.estimator != "first_order":
             raise ValueError(
                 f"`normalize` is 'cosine', expected with estimator='first_order', not {self.estimator!r}."
@@ -145,6 +158,8 @@ class OneStepTrain:
         """JSON-like account of what decides the numbers, for provenance and for keys."""
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("proxy", "anchors", "labels")}
         digests = "".join(row_digest(row) + str(row.get(self.anchor_groups or "")) for row in self.anchors)
+        if self.step == "adam":
+            options["optimizer"] = self.proxy.optimizer_digest
         return {
             "scorer": type(self).__name__,
             "algo_version": self.algo_version,
@@ -156,7 +171,8 @@ class OneStepTrain:
 
     def __getstate__(self) -> dict[str, Any]:
         # Fingerprints and workers see the fields alone, never the loaded model.
-        return {"algo_version": self.algo_version, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        state = {"algo_version": self.algo_version, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        return state if self.step == "sgd" else {**state, "optimizer": self.proxy.optimizer_digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for f in fields(self):
@@ -177,13 +193,20 @@ class OneStepTrain:
     def _engine(self, rank: int | None) -> UtilityEngine:
         """The proxy and the anchors, loaded once in the process that scores."""
         if "_loaded" not in self.__dict__:
+            from hf_datasel.proxy.adam import load_adam_state
             from hf_datasel.proxy.anchors import anchor_set
             from hf_datasel.proxy.utility import UtilityEngine
 
             proxy = self.proxy.load(self.labels, rank)
             anchors = anchor_set(proxy, self.anchors, self.labels, self.anchor_groups, max_tokens())
             self.__dict__["_loaded"] = UtilityEngine(
-                anchors, self.estimator, self.learning_rate, self.normalize == "cosine", self.reduction, max_tokens()
+                anchors,
+                self.estimator,
+                self.learning_rate,
+                self.normalize == "cosine",
+                self.reduction,
+                max_tokens(),
+                load_adam_state(self.proxy.optimizer, proxy).direction if self.step == "adam" else None,
             )
         engine: UtilityEngine = self.__dict__["_loaded"]
         return engine
@@ -239,8 +262,3 @@ def _token_columns(
         utilities[index] = values.tolist()
         texts[index] = token_texts(tokenizer, targets)
     return {"ost_token_utility": utilities, "ost_token_text": texts}
-
-
-def max_tokens() -> int:
-    """Padded tokens a batch. An environment variable, since a field would change datasets' fingerprint."""
-    return int(os.environ.get("HF_DATASEL_MAX_TOKENS", "2048"))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from datasets.fingerprint import Hasher
 
-from hf_datasel import Labels, OneStepTrain, Proxy, ResponseLength, scorers
+from hf_datasel import Labels, OneStepTrain, Perplexity, Proxy, ResponseLength, scorers
 from hf_datasel.contracts import Scorer
 
 
 CASES = {
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
+    "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
     "ResponseLength": lambda model, anchors: ResponseLength(),
 }
 

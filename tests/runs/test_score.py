@@ -1,5 +1,7 @@
 """The verb `score`: what a plain map gives, and nothing lost when a run is stopped."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,3 +99,20 @@ def test_a_damaged_journal_is_said(tmp_path):
 def test_keys_do_not_depend_on_the_order_of_settings():
     assert spec_key({"a": 1, "b": [1, 2]}) == spec_key({"b": (1, 2), "a": 1})
     assert spec_key({"a": 1}) != spec_key({"a": 2})
+
+
+OPENING = """
+import sys
+from hf_datasel.runs import Journal
+journal = Journal(sys.argv[1])
+for turn in range(20):
+    journal.put({"scorer": sys.argv[2]}, {f"row {turn}": {"score": float(turn)}})
+"""
+
+
+def test_processes_that_open_one_journal_at_once_all_get_their_turn(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    running = [subprocess.Popen([sys.executable, "-c", OPENING, str(path), str(n)]) for n in range(6)]
+    assert [process.wait(timeout=120) for process in running] == [0] * 6
+    rows = [f"row {turn}" for turn in range(20)]
+    assert all(len(Journal(path).get({"scorer": str(n)}, rows)) == 20 for n in range(6))

@@ -1,0 +1,108 @@
+"""Perplexity of the answer given its prompt, under the proxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hf_datasel.contracts import Batch, Columns
+from hf_datasel.proxy import Proxy
+from hf_datasel.proxy.batch_size import max_tokens
+from hf_datasel.proxy.proxy import encode
+from hf_datasel.rows import Labels
+from hf_datasel.rows.batches import rows_of, warn_unbatched
+
+
+if TYPE_CHECKING:
+    from hf_datasel.proxy.proxy import LoadedProxy
+
+NAN_LOSS = "nan_loss"
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Mean negative log-likelihood of a row's target tokens, in nats per token. Cost: 1 F.
+
+    For the middle band, use `MiddleBand` on either score.
+
+    Args:
+        proxy: the model that scores.
+        keep: which end is worth keeping: `"low"` keeps what the proxy finds likely, `"high"` what surprises it.
+        labels: how rows become tokens and labels; give training the same.
+
+    Writes:
+        `low_perplexity` (minus the mean loss) or `high_perplexity` (the mean loss), the score; its status; `row_loss`
+        (the mean loss) and `perplexity`, its exponential (infinite where it overflows).
+
+    Source: the PPL baseline of CoIDO (NeurIPS 2025), Tab. 1, where lower is better; https://huggingface.co/papers/2309.04564
+        compares low, middle and high. Of the targets only: the perplexity of the whole text is another number.
+
+    Example:
+        >>> Perplexity(Proxy("HuggingFaceTB/SmolLM2-135M")).columns
+        ('low_perplexity', 'low_perplexity_status', 'row_loss', 'perplexity')
+    """
+
+    proxy: Proxy
+    keep: Literal["low", "high"] = "low"
+    labels: Labels = Labels()  # noqa: RUF009 (frozen)
+
+    algo_version = 1
+
+    def __post_init__(self) -> None:
+        if self.keep not in ("low", "high"):
+            raise ValueError(f"`keep` is {self.keep!r}, expected 'low' or 'high'. For the middle, use `MiddleBand`.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a call writes, the score first."""
+        score = f"{self.keep}_perplexity"
+        return (score, f"{score}_status", "row_loss", "perplexity")
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers."""
+        return {
+            "scorer": "Perplexity",
+            "algo_version": self.algo_version,
+            "keep": self.keep,
+            "labels": vars(self.labels),
+            "proxy": self.proxy.spec,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Fingerprints and workers see the fields alone, never the loaded model.
+        return {"algo_version": self.algo_version, "proxy": self.proxy, "keep": self.keep, "labels": self.labels}
+
+    def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
+        """Score B rows (or one): see the class."""
+        from hf_datasel.proxy.losses import mean_losses
+
+        rows, single = rows_of(batch)
+        if single:
+            warn_unbatched(type(self).__name__)
+        proxy = self._loaded_proxy(rank)
+        encoded = [encode(row, proxy, self.labels) for row in rows]
+        scorable = [i for i, row in enumerate(encoded) if row.scorable]
+        losses = np.full(len(rows), np.nan)
+        losses[scorable] = mean_losses(proxy, [encoded[i] for i in scorable], max_tokens())
+        losses[~np.isfinite(losses)] = np.nan
+        score, status, *_ = self.columns
+        with np.errstate(over="ignore"):
+            columns: Columns = {
+                score: losses if self.keep == "high" else -losses,
+                status: [
+                    NAN_LOSS if row.scorable and np.isnan(loss) else row.status
+                    for row, loss in zip(encoded, losses, strict=True)
+                ],
+                "row_loss": losses,
+                "perplexity": np.exp(losses),
+            }
+        return {name: values[0] for name, values in columns.items()} if single else columns
+
+    def _loaded_proxy(self, rank: int | None) -> LoadedProxy:
+        if "_loaded" not in self.__dict__:
+            self.__dict__["_loaded"] = self.proxy.load(self.labels, rank)
+        loaded: LoadedProxy = self.__dict__["_loaded"]
+        return loaded
