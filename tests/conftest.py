@@ -1,19 +1,23 @@
-"""Shared by all tests: a real tiny pretrained proxy, real rows, and no way to the network."""
+"""Shared by all tests: a real tiny pretrained proxy, real rows, a Hub on the loopback, and no way to the network."""
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from .hub.environment import serve_this_process
 
-# Read when Hugging Face libraries are imported, so set before anything else is.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+# Read when Hugging Face libraries are imported, so set before anything else is. Each worker of pytest-xdist has its own.
+HUB = serve_this_process()
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Workers of pytest-xdist fill the cores; more threads each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest
-from datasets import Dataset
+import pytest  # noqa: E402
+from datasets import Dataset  # noqa: E402
+
+from .hub.server import LoopbackHub  # noqa: E402
 
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart"
@@ -49,3 +53,16 @@ def pool() -> Dataset:
 def anchors() -> Dataset:
     """6 real rows of the target task, apart from the pool."""
     return rows_of_file("held_out.jsonl", 6)
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    """The Hub all libraries talk to, empty: any request it had no route for, or broke at, fails the test."""
+    from huggingface_hub import HfFileSystem
+
+    HUB.reset()
+    # Remembers listings of repositories that are no more.
+    HfFileSystem.clear_instance_cache()
+    yield HUB
+    assert HUB.unrouted == []
+    assert HUB.errors == []
