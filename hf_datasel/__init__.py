@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
+    from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
@@ -45,12 +46,14 @@ __all__ = [
     "Perplexity",
     "Proxy",
     "ProxyScoringCallback",
+    "Published",
     "Random",
     "Recipe",
     "ResponseLength",
     "Run",
     "Selection",
     "SelectionDiff",
+    "Source",
     "TargetTraining",
     "TokenBudget",
     "TopCount",
@@ -58,6 +61,9 @@ __all__ = [
     "TopFractionPerGroup",
     "WarmUp",
     "load_recipe",
+    "load_selection",
+    "publish",
+    "publish_model",
     "refuse_overlap",
     "score",
     "select",
@@ -66,6 +72,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],

@@ -1,4 +1,4 @@
-"""The command line: `datasel run | score | select | train RECIPE`."""
+"""The command line: `datasel run | score | select | train | publish RECIPE`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "score": "give every row of the pool its scores",
     "select": "score, then pick rows",
     "train": "score, select, then train on what was picked",
+    "publish": "put the selection on the Hub, and the trained target if `publish.model_repo_id` names a place",
 }
 
 
@@ -57,7 +58,10 @@ def parser() -> argparse.ArgumentParser:
             "--set", action="append", default=[], metavar="PLACE=VALUE", dest="overrides",
             help="a value of the recipe by its dotted place, such as score.proxy.dtype=float64; may be repeated",
         )  # fmt: skip
-        command.add_argument("--dry-run", action="store_true", help="check the recipe and its data, run nothing")
+        dry = "check the recipe and its data, run nothing"
+        if name == "publish":
+            dry = "write what would be published to the run folder's publish/, send nothing"
+        command.add_argument("--dry-run", action="store_true", help=dry)
     return top
 
 
@@ -66,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     arguments.output_dir = arguments.output_dir or Path("runs") / arguments.recipe.stem
     recipe = load_recipe(arguments.recipe, _overrides(arguments.overrides))
-    if arguments.dry_run:
+    if arguments.dry_run and arguments.command != "publish":
         print(f"{arguments.recipe} is sound: {len(recipe.pool_rows)} rows in the pool.")
         return 0
     run = Run(recipe, arguments.output_dir)
@@ -76,6 +80,8 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "select":
         for arm, selection in run.selections().items():
             print(f"{arm}: {selection!r}")
+    elif arguments.command == "publish":
+        print(f"{'Written to' if arguments.dry_run else 'Published:'} {run.publish(arguments.dry_run).url}")
     else:
         print(run.report(train=arguments.command == "train" or recipe.train is not None))
         print(f"\nSee {arguments.output_dir / 'README.md'}")

@@ -28,5 +28,9 @@ class NoStep(DataselError):
     """A simulated step changed no weight, so its utility would be rounding noise."""
 
 
+class PublishError(DataselError):
+    """Nothing was published, or what was published is not what it should be. The repository's `main` is as it was."""
+
+
 class MissingExtra(DataselError, ImportError):
     """An optional dependency is needed and not installed."""

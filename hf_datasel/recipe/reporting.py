@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hf_datasel.hub import Source
+from hf_datasel.hub.card import scorer_line
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.reports.independence import independence
 from hf_datasel.reports.utility_curve import utility_curve
@@ -58,9 +60,19 @@ def gather(
         "statuses": _statuses(scored, recipe),
         "independence": _independence(scores),
         "curve": _curve(scores),
-        "scorers": [_scorer_line(spec) for spec in chosen.scorers],
+        "scorers": [{**scorer_line(spec), "spec": dict(spec)} for spec in chosen.scorers],
         "versions": dict(chosen.versions),
     }  # fmt: skip
+
+
+def sources(recipe: Recipe) -> list[Source]:
+    """Where the pool comes from: as the recipe says, or the Hub dataset it was loaded from."""
+    pool, section = recipe.pool, recipe.publish
+    if section.sources:
+        return [Source(name, license=section.license) for name in section.sources]
+    if Path(pool.path).exists():
+        return []
+    return [Source(pool.path, pool.revision, pool.name, pool.split, section.license)]
 
 
 def score_column(recipe: Recipe) -> str:
@@ -191,10 +203,3 @@ def _independence(scores: np.ndarray[Any, Any]) -> dict[str, Any] | None:
 def _curve(scores: np.ndarray[Any, Any]) -> dict[str, Any]:
     found = utility_curve(scores)
     return {"suggested_fraction": found.suggested_fraction, "knee_fraction": found.knee_fraction}
-
-
-def _scorer_line(spec: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = ("scorer", "proxy", "anchors", "labels", "algo_version")
-    settings = {key: value for key, value in spec.items() if key not in hidden}
-    proxy = spec.get("proxy") or {}
-    return {"scorer": spec["scorer"], "weights": proxy.get("weights", NONE), "settings": settings, "spec": dict(spec)}

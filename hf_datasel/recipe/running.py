@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import BadRecipe, DataselError
+from hf_datasel.hub import Published, publish, publish_model, render_card
 from hf_datasel.proxy import Proxy
-from hf_datasel.publish import render_card
 from hf_datasel.recipe import reporting
 from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
@@ -118,6 +118,52 @@ class Run:
         reporting.draw(self.recipe, scored, selections, results, self.folder / "plots")
         write_text(self.folder / "README.md", render_card(results))
         return reporting.table(results)
+
+    def publish(self, dry_run: bool = False) -> Published:
+        """Put the selection on the Hub, and the target trained on it where the recipe names a place for it.
+
+        Writes `sft.yaml`, which trains the same target on what was published: `trl sft --config sft.yaml`.
+
+        Args:
+            dry_run: write everything to `publish/` instead, and send nothing.
+
+        Raises:
+            BadRecipe: the recipe does not say where to.
+            PublishError: see `hub.publish`.
+        """
+        section, train = self.recipe.publish, self.recipe.train
+        if section.repo_id is None:
+            raise BadRecipe(
+                "`publish.repo_id` is missing, expected NAMESPACE/NAME of a dataset repository. Add it to the recipe, or "
+                "pass --set publish.repo_id=me/data."
+            )
+        self.report(train=train is not None)
+        results = read_json(self.folder / "results.json")
+        done = publish(
+            self.selections()[SELECTED], section.repo_id, section.config_name,
+            sources=reporting.sources(self.recipe), license=section.license, title=section.title,
+            about=section.about, limits=section.limits, results=results if results["arms"] else None,
+            private=section.private, light=section.light, dry_run=self.folder / "publish" if dry_run else None,
+        )  # fmt: skip
+        if train is not None:
+            place = (section.repo_id, section.config_name)
+            config = train.target.trl_config(self.recipe.pool.labels, *place, "sft-output", train.seeds[0])
+            write_text(self.folder / "sft.yaml", yaml.safe_dump(config, sort_keys=False))
+        if section.model_repo_id is not None:
+            self._publish_model(section.model_repo_id, done, results, dry_run)
+        return done
+
+    def _publish_model(self, repo_id: str, done: Published, results: Mapping[str, Any], dry_run: bool) -> None:
+        train = self.recipe.train
+        if train is None:
+            raise BadRecipe("`publish.model_repo_id` is set and the recipe has no `train` section, expected one.")
+        target, seed = train.target, train.seeds[0]
+        publish_model(
+            self.folder / "training" / slug(SELECTED) / f"seed-{seed}" / "model", repo_id, done,
+            base_model=target.target, training={"method": target.method, "protocol": target.protocol, "seed": seed},
+            results=results, license=self.recipe.publish.license, private=self.recipe.publish.private,
+            dry_run=self.folder / "publish" / "model" if dry_run else None,
+        )  # fmt: skip
 
     def _warmed_proxy(self) -> tuple[Proxy | None, set[str]]:
         section = self.recipe.score

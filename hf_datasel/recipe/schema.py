@@ -126,14 +126,19 @@ class TrainSection:
 
 @dataclass(frozen=True)
 class PublishSection:
-    """What the card says beyond what was measured.
+    """What the card says beyond what was measured, and where `datasel publish` puts it.
 
     Args:
         title: heading of the card.
         about: what was selected, from what, and why.
         license: of the rows.
-        sources: where the rows come from.
+        sources: where the rows come from; a Hub id among them is linked. By default the pool's own Hub id.
         limits: what the figures can and cannot show.
+        repo_id: NAMESPACE/NAME of the dataset repository.
+        config_name: of the selection in it.
+        private: visibility of a repository that is made.
+        light: publish ids and scores only, without any content of the rows.
+        model_repo_id: NAMESPACE/NAME of a model repository for the target trained with the first seed.
     """
 
     title: str = "A selection"
@@ -141,6 +146,11 @@ class PublishSection:
     license: str | None = None
     sources: list[str] = field(default_factory=list)
     limits: str = ""
+    repo_id: str | None = None
+    config_name: str = "selection"
+    private: bool = True
+    light: bool = False
+    model_repo_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,12 @@ def run_sft(
         trainer = SFTTrainer(
             model=model,
             args=config(
-                **{**_defaults(arguments), **labels.sft_arguments(), **arguments, "output_dir": str(output_dir)}
+                **{
+                    **default_arguments(arguments),
+                    **labels.sft_arguments(),
+                    **arguments,
+                    "output_dir": str(output_dir),
+                }
             ),
             train_dataset=_as_messages(rows) if labels.assistant_only_loss else rows,
             processing_class=tokenizer,
@@ -142,7 +147,7 @@ def run_sft(
     return result
 
 
-def _defaults(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def default_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """What suits the machine at hand; everything else is SFTConfig's default."""
     import torch
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from hf_datasel.errors import BadRecipe
 from hf_datasel.rows.labels import Labels, prepare_tokenizer
 from hf_datasel.training.protocols import protocol_arguments
-from hf_datasel.training.sft import DECIDED, decided_problems, field_problems, run_sft, sft_config, trainable_rows
+from hf_datasel.training.sft import (
+    DECIDED,
+    decided_problems,
+    default_arguments,
+    field_problems,
+    run_sft,
+    sft_config,
+    trainable_rows,
+)
 
 
 if TYPE_CHECKING:
@@ -146,6 +154,60 @@ class TargetTraining:
             num_excluded=excluded.total(),
             seconds=time.perf_counter() - started,
         )
+
+    def trl_config(
+        self, labels: Labels, dataset_name: str, dataset_config: str, output_dir: str, seed: int = 0
+    ) -> dict[str, Any]:
+        """The same training as a file for `trl sft --config`, on a published selection.
+
+        `trl sft` cannot pin a commit of a dataset, and treats rows without a loss as SFTTrainer does.
+
+        Args:
+            labels: the options the rows were scored with.
+            dataset_name, dataset_config: the Hub repository and configuration of the kept rows, split `train`.
+            output_dir: the folder to save to.
+            seed: of row order, dropout and new adapter weights.
+
+        Returns:
+            Keys and values, flat, in the form YAML takes.
+
+        Raises:
+            BadRecipe: see `check`; or `lora` has fields that `trl sft` does not know.
+
+        Example:
+            >>> training = TargetTraining("Qwen/Qwen3-0.6B-Base", protocol="B", steps=200)
+            >>> training.trl_config(Labels(), "me/data", "top-20", "out")["dataset_config"]
+            'top-20'
+        """
+        self.check()
+        arguments = {key: value for key, value in self._arguments(seed).items() if key != "model_init_kwargs"}
+        return {
+            "model_name_or_path": self.target,
+            **({"model_revision": self.revision} if self.revision else {}),
+            **(self.sft.get("model_init_kwargs") or {}),
+            "dataset_name": dataset_name,
+            "dataset_config": dataset_config,
+            "dataset_train_split": "train",
+            **default_arguments(arguments),
+            **labels.sft_arguments(),
+            **arguments,
+            **self._trl_lora(),
+            "output_dir": output_dir,
+        }
+
+    def _trl_lora(self) -> dict[str, Any]:
+        config = self._lora_config()
+        if config is None:
+            return {}
+        names = {"r": "lora_r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout", "use_rslora": "use_rslora",
+                 "use_dora": "use_dora", "target_modules": "lora_target_modules",
+                 "modules_to_save": "lora_modules_to_save"}  # fmt: skip
+        unknown = sorted(set(self.lora) - set(names) - {"task_type"})
+        if unknown:
+            raise BadRecipe(f"`lora` has {unknown}, which `trl sft` does not know, expected some of {sorted(names)}.")
+        values = {trls: getattr(config, ours) for ours, trls in names.items()}
+        values = {key: sorted(value) if isinstance(value, set) else value for key, value in values.items()}
+        return {"use_peft": True, **{key: value for key, value in values.items() if value is not None}}
 
     def _arguments(self, seed: int) -> dict[str, Any]:
         return {

@@ -33,5 +33,5 @@ def test_the_end_to_keep_is_the_sign(tiny_model, pool):
 
 
 def test_another_end_is_refused(tiny_model):
-    with pytest.raises(ValueError, match="`keep` is 'middle', expected 'low' or 'high'. For the middle"):
+    with pytest.raises(ValueError, match=r"`keep` is .middle., expected .low. or .high.\. For the middle"):
         Perplexity(Proxy(tiny_model), keep="middle")

@@ -5,7 +5,7 @@ import copy
 import jinja2
 import pytest
 
-from hf_datasel.publish import render_card
+from hf_datasel.hub import render_card
 from hf_datasel.recipe.reporting import arms, verdict
 
 

@@ -19,11 +19,33 @@ def render_card(results: Mapping[str, Any]) -> str:
     Raises:
         jinja2.UndefinedError: a figure the card needs is not in `results`.
     """
+    return render("run_card.md.jinja", results)
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """One of this package's templates, filled in.
+
+    Raises:
+        jinja2.UndefinedError: a value the template needs is missing.
+    """
     # Markdown, not HTML: escaping is the table cells' business.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701
     environment.filters |= {"number": number, "share": share, "cell": cell}
-    template = files("hf_datasel.publish").joinpath("run_card.md.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(**results)
+    text = files("hf_datasel.hub").joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(**values)
+
+
+def scorer_line(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A scorer's spec as a line of a card: its name, its proxy's weights, its other settings.
+
+    Example:
+        >>> scorer_line({"scorer": "ResponseLength", "algo_version": 1})
+        {'scorer': 'ResponseLength', 'weights': '-', 'settings': {}}
+    """
+    hidden = ("scorer", "proxy", "anchors", "labels", "algo_version")
+    settings = {key: value for key, value in spec.items() if key not in hidden}
+    proxy = spec.get("proxy") or {}
+    return {"scorer": spec.get("scorer", "-"), "weights": proxy.get("weights", "-"), "settings": settings}
 
 
 def number(value: float | None) -> str:

@@ -1,0 +1,142 @@
+"""Talking to the Hub: which failures pass by themselves, which are the user's to mend, and how both are said."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils._validators import validate_repo_id
+
+from hf_datasel.errors import PublishError
+
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+# 409: another commit is under way; 412: the branch moved on. Both pass, like a busy or restarting server.
+PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
+ATTEMPTS = 6
+SECONDS = 1.0  # before the second attempt; doubled before each further one
+
+
+def client(token: str | None = None) -> HfApi:
+    """The Hub's client, with a token.
+
+    Raises:
+        PublishError: there is no token.
+    """
+    token = token or get_token()
+    if not token:
+        raise PublishError(
+            "`token` is missing, expected a token of the Hub with the right to write. Log in with `hf auth login`, or set "
+            "HF_TOKEN."
+        )
+    return HfApi(token=token, library_name="hf_datasel")
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Refuse what is no `namespace/name`.
+
+    Raises:
+        PublishError: see above.
+
+    Example:
+        >>> check_repo_id("me/my-data")
+    """
+    try:
+        validate_repo_id(repo_id)
+        good = repo_id.count("/") == 1
+    except HFValidationError:
+        good = False
+    if not good:
+        raise PublishError(
+            f"`repo_id` is {repo_id!r}, expected NAMESPACE/NAME of letters, digits, '-', '_' and '.', such as me/my-data."
+        )
+
+
+def retried(call: Callable[[], Answer], what: str, passing: frozenset[int] = PASSING) -> Answer:
+    """The answer of `call`, tried again while the failure is one that passes. `call` must bear being repeated.
+
+    Waits 1 s, 2 s, 4 s, … with a little randomness, or as long as the Hub asks for (`Retry-After`).
+
+    Args:
+        call: asks the Hub for something.
+        what: for messages, such as "Uploading rows".
+        passing: statuses worth another attempt.
+
+    Raises:
+        PublishError: the failure does not pass.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 (told apart below; the client's own classes vary)
+            if not _passes(error, passing) or attempt == ATTEMPTS:
+                raise explained(error, what) from None
+            wait = _asked_for(error) or SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 4)  # noqa: S311 (no secret)
+            logger.warning("%s failed (%s); attempt %d in %.1f s.", what, _short(error), attempt + 1, wait)
+            time.sleep(wait)
+    raise AssertionError("not reached")
+
+
+def explained(error: Exception, what: str) -> PublishError:
+    """An error of the client's as one of ours: what failed, why, what to do. Without the chain, which holds requests."""
+    status = status_of(error)
+    if isinstance(error, PublishError):
+        return error
+    if status == 401:
+        advice = "The token is not valid: log in with `hf auth login`, or set HF_TOKEN."
+    elif status == 403 or isinstance(error, GatedRepoError):
+        advice = "The token may not write there: use one with that right, another namespace, or create_pr=True."
+    elif isinstance(error, RepositoryNotFoundError):
+        advice = "There is no such repository, or the token may not see it: check the name."
+    elif _passes(error, PASSING):
+        advice = f"Tried {ATTEMPTS} times. Run the same again later: what is uploaded is not uploaded twice."
+    else:
+        advice = "Run the same again after mending this: what is uploaded is not uploaded twice."
+    return PublishError(f"{what} failed ({_short(error)}). {advice}")
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error, or behind what caused it, if one answered."""
+    while error is not None:
+        if isinstance(error, HfHubHTTPError):
+            return int(error.response.status_code)
+        error = error.__cause__
+    return None
+
+
+def _passes(error: BaseException, passing: frozenset[int]) -> bool:
+    status = status_of(error)
+    if status is not None:
+        return status in passing
+    return _is_connection(error)
+
+
+def _is_connection(error: BaseException) -> bool:
+    """Whether the connection broke. The client's HTTP library has its own classes for that, and has changed once."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"TransportError", "ConnectionError", "TimeoutError", "ProtocolError"})
+
+
+def _asked_for(error: Any) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    try:
+        return float(headers["Retry-After"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _short(error: BaseException) -> str:
+    """The first line of an error, without the address: a signed one lets anybody upload."""
+    status = status_of(error)
+    if status is not None:
+        said = getattr(error, "server_message", None)
+        return f"HTTP {status}" + (f": {said}" if said else "")
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -1,0 +1,371 @@
+"""A selection on the Hub and back, over real HTTP, with everything going wrong once."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Dataset, load_dataset
+from huggingface_hub import DatasetCard, HfApi
+
+from hf_datasel import Random, Source, TopFraction, load_selection, publish, select
+from hf_datasel.errors import DataselError, PublishError
+from hf_datasel.hub import client
+
+
+REPO = "tester/curated"
+GSM8K = Source("openai/gsm8k", revision="e53f048", license="mit")
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch):
+    monkeypatch.setattr(client, "SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def scored(real_rows):
+    rows = real_rows("pool.jsonl", 40)
+    scores = np.random.default_rng(0).normal(size=len(rows))
+    scores[3] = np.nan
+    status = ["ok" if np.isfinite(score) else "empty_completion" for score in scores]
+    return rows.add_column("s", scores).add_column("s_status", status)
+
+
+@pytest.fixture(scope="module")
+def selection(scored):
+    return select(scored, TopFraction("s", 0.25), [{"scorer": "Drawn", "seed": 0}])
+
+
+def send(selection, hub, repo_id=REPO, config_name="top-25", **options):
+    return publish(
+        selection, repo_id, config_name, **{"sources": [GSM8K], "plots": False, "token": hub.token, **options}
+    )
+
+
+def commits(hub, branch="main", repo_id=REPO):
+    return hub.repo(repo_id).history(branch)
+
+
+def is_whole(hub, selection, done, repo_id=REPO):
+    """What a stranger gets who knows the repository's name alone."""
+    kept = load_dataset(repo_id, split="train", token=hub.token, revision=done.commit)
+    everything = load_dataset(repo_id, "top-25-scored", split="train", token=hub.token)
+    found = load_selection(repo_id, token=hub.token)
+    assert kept["row_id"][:] == selection.ids
+    assert everything["row_id"][:] == selection.pool["row_id"][:]
+    assert everything["s"][:] == pytest.approx(selection.pool["s"][:], nan_ok=True)
+    assert found.ids == selection.ids and found.rule == selection.rule
+    assert found.apply(selection.pool.shuffle(seed=3)).kept["prompt"][:] == selection.kept["prompt"][:]
+
+
+def test_one_commit_holds_everything(hub, selection):
+    done = send(selection, hub)
+    assert [commit.oid for commit in commits(hub)][-1] == done.commit
+    assert len(commits(hub)) == 2  # the repository's own first one, and ours
+    assert list(hub.repo(REPO).branches) == ["main"]
+    is_whole(hub, selection, done)
+    ranks = load_dataset(REPO, "top-25-scored", split="train", token=hub.token)["selection_rank"][:]
+    assert [ranks[index] for index in selection.indices] == list(range(1, selection.num_kept + 1))
+    assert sum(rank is None for rank in ranks) == selection.num_rows - selection.num_kept
+
+
+def test_it_is_private_unless_asked_otherwise(hub, selection):
+    send(selection, hub)
+    send(selection, hub, "tester/open", private=False)
+    assert hub.repo(REPO).private and not hub.repo("tester/open").private
+
+
+def test_the_card_says_what_why_and_how(hub, selection):
+    send(selection, hub, title="The best quarter", about="Scores drawn at random.", limits="Nothing at all.")
+    card = DatasetCard.load(REPO, token=hub.token)
+    assert card.data.license == "mit"
+    assert card.data.source_datasets == ["openai/gsm8k"]
+    assert card.data.tags == ["hf_datasel", "data-selection"]
+    for text in (
+        "# The best quarter", "Scores drawn at random.", "Nothing at all.", "**10 of 40 rows** (25.0 %)",
+        'load_selection("tester/curated", "top-25").apply(pool)', "| Drawn |", "openai/gsm8k@e53f048 (mit)",
+        "| empty_completion | 1 |",
+    ):  # fmt: skip
+        assert text in card.text, text
+    best = selection.kept[0]
+    assert best["completion"][:20].split("\n")[0] in card.text
+
+
+def test_provenance_is_enough_to_check_the_list(hub, selection, tmp_path):
+    done = send(selection, hub)
+    said = json.loads(commits(hub)[-1].files["selections/top-25/provenance.json"])
+    assert said == done.provenance
+    assert said["counts"] == {"rows": 40, "kept": 10, "dropped": 30, "not_scored": 1}
+    assert said["sources"][0]["revision"] == "e53f048"
+    assert said["scorers"] == [{"scorer": "Drawn", "seed": 0}] and said["threshold"] == selection.threshold
+    assert {"datasets", "hf_datasel", "python"} <= set(said["versions"])
+    import hashlib
+
+    listed = "".join(f"{row_id}\n" for row_id in selection.ids)
+    assert said["kept_ids_sha256"] == hashlib.sha256(listed.encode()).hexdigest()
+
+
+FAULTS = {
+    "creating, busy": ("POST", "/api/repos/create", {"status": 503}),
+    "creating, lost answer": ("POST", "/api/repos/create", {"status": 500, "after": True}),
+    "branch, busy": ("POST", "/branch/", {"status": 429}),
+    "branch, lost answer": ("POST", "/branch/", {"status": 502, "after": True}),
+    "preupload, server error": ("POST", "/preupload/", {"status": 500}),
+    "large files, busy": ("POST", "/info/lfs/objects/batch", {"status": 503}),
+    "upload, server error": ("PUT", "", {"status": 500}),
+    "upload, cut half-way": ("PUT", "", {"cut_upload": True}),
+    "staging, conflict": ("POST", "/commit/datasel-", {"status": 409}),
+    "staging, stale": ("POST", "/commit/datasel-", {"status": 412}),
+    "staging, lost answer": ("POST", "/commit/datasel-", {"status": 500, "after": True}),
+    "staging, cut answer": ("POST", "/commit/datasel-", {"cut": True}),
+    "landing, conflict": ("POST", "/commit/main", {"status": 409}),
+    "landing, stale": ("POST", "/commit/main", {"status": 412}),
+    "landing, asked to wait": ("POST", "/commit/main", {"status": 429, "headers": {"Retry-After": "0"}}),
+    "landing, server error": ("POST", "/commit/main", {"status": 500}),
+    "landing, gateway": ("POST", "/commit/main", {"status": 504}),
+    "landing, cut half-way": ("POST", "/commit/main", {"cut_upload": True}),
+    "landing, lost answer": ("POST", "/commit/main", {"status": 503, "after": True}),
+    "landing, cut answer": ("POST", "/commit/main", {"cut": True}),
+    "reading back, cut": ("GET", r"/resolve/.*\.parquet", {"cut": True}),
+    "reading the card, server error": ("(GET|HEAD)", "/resolve/.*README.md", {"status": 500}),
+    "listing, busy": ("GET", "/tree/", {"status": 503}),
+    "clearing up, server error": ("DELETE", "/branch/", {"status": 500}),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_once_ends_with_one_good_revision(hub, selection, name):
+    method, path, kind = FAULTS[name]
+    fault = hub.fail(method, path, **kind)
+    done = send(selection, hub)
+    assert fault.times == 0, "the fault was never met"
+    assert len(commits(hub)) == 2
+    assert commits(hub)[-1].oid == done.commit
+    is_whole(hub, selection, done)
+
+
+def test_all_faults_at_once_too(hub, selection, monkeypatch):
+    monkeypatch.setattr(client, "ATTEMPTS", len(FAULTS))  # they meet in a few places
+    faults = [hub.fail(method, path, **kind) for method, path, kind in FAULTS.values()]
+    done = send(selection, hub)
+    assert sum(fault.times for fault in faults) == 0
+    assert len(commits(hub)) == 2
+    is_whole(hub, selection, done)
+
+
+def test_somebody_elses_commit_is_kept(hub, selection):
+    send(selection, hub, config_name="first")
+    hub.race(1)
+    done = send(selection, hub)
+    history = commits(hub)
+    assert history[-1].oid == done.commit
+    others = set(history[-2].files) - set(history[-3].files)
+    assert others and others <= set(history[-1].files)
+
+
+def test_a_second_publication_of_the_same_makes_no_second_commit(hub, selection):
+    first = send(selection, hub)
+    second = send(selection, hub)
+    assert second.commit == first.commit and len(commits(hub)) == 2
+
+
+def test_another_selection_stands_beside_the_first(hub, scored, selection):
+    send(selection, hub)
+    drawn = select(scored, Random(0.5))
+    send(drawn, hub, config_name="random-50")
+    kept = load_dataset(REPO, "random-50", split="train", token=hub.token)
+    assert kept["row_id"][:] == drawn.ids
+    assert load_dataset(REPO, split="train", token=hub.token)["row_id"][:] == selection.ids  # still the default
+    text = DatasetCard.load(REPO, token=hub.token).text
+    assert text.count("<!-- hf_datasel: ") == 4
+    with pytest.raises(PublishError, match=r"has the selections \['random-50', 'top-25'\], expected one"):
+        load_selection(REPO, token=hub.token)
+    one, other = (load_selection(REPO, name, token=hub.token) for name in ("top-25", "random-50"))
+    assert one.diff(other).num_common == len(set(selection.ids) & set(drawn.ids))
+
+
+def test_words_of_the_owner_are_kept(hub, selection):
+    api = HfApi(token=hub.token)
+    api.create_repo(REPO, repo_type="dataset")
+    text = "---\nlicense: cc-by-4.0\npretty_name: Mine\n---\n\n# Mine\n\nDo not lose this.\n"
+    api.upload_file(path_or_fileobj=text.encode(), path_in_repo="README.md", repo_id=REPO, repo_type="dataset")
+    send(selection, hub)
+    send(selection, hub, title="Another title")
+    card = DatasetCard.load(REPO, token=hub.token)
+    assert card.data.license == "cc-by-4.0" and card.data.pretty_name == "Mine"
+    assert card.text.count("Do not lose this.") == 1
+    assert card.text.count("# Another title") == 1 and "# tester/curated, top-25" not in card.text
+
+
+def test_fewer_rows_than_before_leave_no_old_ones(hub, scored, selection):
+    send(select(scored, TopFraction("s", 0.75)), hub)
+    done = send(selection, hub)
+    is_whole(hub, selection, done)
+
+
+def test_a_pull_request_leaves_main_alone(hub, selection):
+    done = send(selection, hub, create_pr=True)
+    assert len(commits(hub)) == 1
+    kept = load_dataset(REPO, "top-25", split="train", revision="refs/pr/1", token=hub.token)
+    assert kept["row_id"][:] == selection.ids
+    assert load_selection(REPO, revision="refs/pr/1", token=hub.token).ids == selection.ids
+    assert done.commit in [commit.oid for commit in commits(hub, "refs/pr/1")]
+
+
+def test_a_light_one_has_ids_and_scores_and_no_content(hub, selection):
+    done = send(selection, hub, light=True)
+    table = load_dataset(REPO, split="train", token=hub.token)
+    assert table.column_names == ["row_id", "s", "s_status", "selection_rank"] and len(table) == 40
+    assert load_selection(REPO, token=hub.token).ids == selection.ids
+    everything = b"".join(commits(hub)[-1].files.values())
+    for row in selection.pool.select(range(5)):
+        assert row["prompt"][:30].encode() not in everything
+    assert "no content" in DatasetCard.load(REPO, token=hub.token).text
+    assert done.commit
+
+
+def test_a_dry_run_writes_the_same_and_sends_nothing(hub, selection, tmp_path):
+    done = publish(selection, REPO, "top-25", sources=[GSM8K], dry_run=tmp_path, plots=True)
+    assert done.commit is None and hub.log == []
+    kept = load_dataset(str(tmp_path), "top-25", split="train")
+    assert kept["row_id"][:] == selection.ids
+    assert load_dataset(str(tmp_path), split="train")["row_id"][:] == selection.ids
+    assert load_selection(str(tmp_path)).apply(selection.pool).kept["row_id"][:] == selection.ids
+    assert (tmp_path / "assets" / "top-25" / "histogram.png").stat().st_size > 10_000
+    send(selection, hub, plots=True)
+    sent = {path for path in commits(hub)[-1].files if not path.startswith(".git")}
+    assert sent == {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_copy_that_lacks_rows_is_told_which(hub, selection):
+    send(selection, hub)
+    copy = selection.pool.select(range(1, 40))
+    missing = selection.pool[0]["row_id"]
+    with pytest.raises(DataselError, match=rf"lacks 1 of the 40 rows.*{missing}"):
+        load_selection(REPO, token=hub.token).apply(copy)
+
+
+# What goes wrong for good
+
+
+def untouched(hub):
+    return REPO not in [name for _, name in hub.repos] or len(commits(hub)) == 1
+
+
+@pytest.mark.parametrize("repo_id", ["curated", "a/b/c", "me/../../etc", "me/", "me/da ta", "-me/x", ""])
+def test_a_wrong_repo_id_is_refused_before_anything_is_sent(hub, selection, repo_id):
+    with pytest.raises(PublishError, match="`repo_id` is"):
+        send(selection, hub, repo_id)
+    assert hub.log == []
+
+
+@pytest.mark.parametrize("name", ["data", "default", "top 25", "../up", ""])
+def test_a_wrong_config_name_is_refused(hub, selection, name):
+    with pytest.raises(PublishError, match="`config_name` is"):
+        send(selection, hub, config_name=name)
+    assert hub.log == []
+
+
+def test_without_a_token_it_says_so(hub, selection, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(client, "get_token", lambda: None)
+    with pytest.raises(PublishError, match="`token` is missing"):
+        send(selection, hub, token=None)
+    assert hub.log == []
+
+
+def test_a_token_that_is_none_or_may_not_write(hub, selection):
+    wrong = "hf_" + "x" * 30
+    for token, message in ((wrong, "HTTP 401.*not valid"), (hub.read_token, "HTTP 403.*may not write")):
+        with pytest.raises(PublishError, match=message) as caught:
+            send(selection, hub, token=token)
+        assert token not in str(caught.value)
+        assert untouched(hub)
+
+
+def test_a_namespace_of_somebody_else(hub, selection):
+    with pytest.raises(PublishError, match="HTTP 403"):
+        send(selection, hub, "stranger/curated")
+
+
+def test_other_columns_in_the_way(hub, selection, scored):
+    send(selection, hub)
+    other = select(scored.add_column("more", [0] * 40), TopFraction("s", 0.25))
+    with pytest.raises(PublishError, match=r"has other columns \(only there or only here: \['more'\]\)"):
+        send(other, hub)
+    assert len(commits(hub)) == 2
+    done = send(other, hub, overwrite=True)
+    assert "more" in load_dataset(REPO, split="train", token=hub.token, revision=done.commit).column_names
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", ""), ("POST", "/commit/datasel-"), ("POST", "/commit/main"), ("POST", "/preupload/")]
+)
+def test_a_failure_that_lasts_leaves_main_as_it_was_and_a_later_run_ends_well(
+    hub, selection, method, path, monkeypatch
+):
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
+    fault = hub.fail(method, path, status=501, times=1000)
+    with pytest.raises(PublishError, match="HTTP 501"):
+        send(selection, hub)
+    assert len(commits(hub)) == 1
+    with pytest.raises(PublishError, match="holds no selection"):
+        load_selection(REPO, token=hub.token)
+    fault.times = 0
+    is_whole(hub, selection, send(selection, hub))
+    assert len(commits(hub)) == 2 and list(hub.repo(REPO).branches) == ["main"]
+
+
+def test_rows_that_come_back_changed_never_land(hub, selection, monkeypatch):
+    from hf_datasel.hub import dataset
+
+    read = dataset._Push._row_ids
+    monkeypatch.setattr(dataset._Push, "_row_ids", lambda self, name, revision: read(self, name, revision)[:-1])
+    with pytest.raises(PublishError, match="gave back 9 rows of 'top-25' that are not the 10 sent"):
+        send(selection, hub)
+    assert len(commits(hub)) == 1
+
+
+def test_an_empty_selection_and_one_without_rows_are_refused(hub, selection, scored, tmp_path):
+    from hf_datasel import AboveThreshold, Selection
+
+    with pytest.raises(PublishError, match="`selection` has no rows"):
+        send(select(scored, AboveThreshold("s", 99.0)), hub)
+    with pytest.raises(PublishError, match="`selection` has no rows"):
+        send(Selection.load(selection.save(tmp_path)), hub)
+    taken = select(scored.add_column("selection_rank", [0] * 40), TopFraction("s", 0.25))
+    with pytest.raises(PublishError, match="'selection_rank', which publishing adds"):
+        send(taken, hub)
+    assert hub.log == []
+
+
+def test_no_licence_is_said(hub, selection, caplog):
+    with caplog.at_level(logging.WARNING):
+        publish(selection, REPO, "top-25", plots=False, token=hub.token)
+    assert "`license` is not stated" in caplog.text
+    assert "**not stated by the publisher**" in DatasetCard.load(REPO, token=hub.token).text
+
+
+def test_a_token_is_in_nothing_that_is_written(hub, selection, tmp_path, caplog):
+    with caplog.at_level(logging.DEBUG):
+        hub.fail("PUT", "", status=500)
+        send(selection, hub, plots=True)
+        publish(selection, REPO, "top-25", dry_run=tmp_path, token=hub.token, plots=False)
+    stored = [content for commit in commits(hub) for content in commit.files.values()]
+    written = [path.read_bytes() for path in Path(tmp_path).rglob("*") if path.is_file()]
+    assert all(hub.token.encode() not in content for content in [*stored, *written])
+    assert hub.token not in caplog.text
+
+
+def test_hostile_rows_cannot_break_the_card(hub):
+    rows = Dataset.from_dict({
+        "prompt": ["<script>alert(1)</script> | a | b |", "---\nlicense: other\n---", "plain"],
+        "completion": ["<!-- hf_datasel: end of top-25 -->", "# Not a heading\n\n![x](javascript:1)", "text"],
+        "s": [3.0, 2.0, 1.0],
+    })  # fmt: skip
+    done = send(select(rows, TopFraction("s", 0.5)), hub)
+    text = DatasetCard.load(REPO, token=hub.token).content
+    assert "<script>" not in text and text.count("<!-- hf_datasel: end of top-25 -->") == 1
+    assert "\n# Not a heading" not in text
+    assert send(select(rows, TopFraction("s", 0.5)), hub).commit == done.commit
