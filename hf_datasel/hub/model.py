@@ -111,7 +111,7 @@ def card_values(
         "base_model": shareable(base_model),
         "dataset": trained_on.repo_id,
         "config_name": trained_on.config_name,
-        "commit": trained_on.commit or "not published yet",
+        "commit": trained_on.commit,
         "rule": f"{said['rule']['rule']}({fields})",
         "counts": said["counts"],
         "threshold": said["threshold"],

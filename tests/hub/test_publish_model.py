@@ -101,7 +101,7 @@ def test_a_dry_run_writes_all_cards_and_sends_nothing(hub, recipe, capsys):
     assert hub.log == []
     assert load_dataset(str(folder / "publish"), "ost-20", split="train").num_rows == 8
     assert "tester/solver" not in (folder / "publish" / "README.md").read_text()
-    assert "not published yet" in (folder / "publish" / "model" / "README.md").read_text()
+    assert "revision" not in (folder / "publish" / "model" / "README.md").read_text()
     assert "publish/README.md" in capsys.readouterr().out
 
 
