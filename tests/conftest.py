@@ -13,6 +13,8 @@ HUB = serve_this_process()
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Workers of pytest-xdist fill the cores; more threads each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A test must not find what another one scored. Those about resuming name a journal of their own.
+os.environ["HF_DATASEL_JOURNAL"] = "off"
 
 import pytest  # noqa: E402
 from datasets import Dataset  # noqa: E402

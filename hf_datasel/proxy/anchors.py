@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_datasel.errors import BadRow
-from hf_datasel.proxy.losses import TokenBatch, collate, length_buckets, row_values, token_losses
+from hf_datasel.proxy.batch_size import length_buckets
+from hf_datasel.proxy.losses import TokenBatch, collate, row_values, token_losses
 from hf_datasel.proxy.one_step import Loss, curvature, gradient
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows.labels import Labels

@@ -1,10 +1,45 @@
-"""How many tokens go through the proxy at once. No torch here: specs import it."""
+"""How rows go through the proxy together. No torch here: specs import it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+
+from hf_datasel.rows.labels import TokenRow
 
 
 def max_tokens() -> int:
     """Padded tokens a batch. An environment variable, since a field would change datasets' fingerprint."""
     return int(os.environ.get("HF_DATASEL_MAX_TOKENS", "2048"))
+
+
+def length_buckets(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Indices of rows of like length, longest first, at most `max_tokens` padded tokens a batch (or one row).
+
+    Longest first, so that a shortage of memory shows at once.
+
+    Example:
+        >>> list(length_buckets([3, 9, 4, 8], max_tokens=18))
+        [[1, 3], [2, 0]]
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def batches_of(rows: Sequence[TokenRow], max_tokens: int) -> Iterator[list[int]]:
+    """Places of the rows that cannot be scored, together; then of the others, by like length.
+
+    Which rows meet in a batch follows from `rows` alone, so that the numbers do too, to the last bit.
+    """
+    without_loss = [place for place, row in enumerate(rows) if not row.scorable]
+    if without_loss:
+        yield without_loss
+    places = [place for place, row in enumerate(rows) if row.scorable]
+    for bucket in length_buckets([len(rows[place].input_ids) for place in places], max_tokens):
+        yield [places[at] for at in bucket]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hf_datasel.contracts import Scores
+from hf_datasel.proxy.batch_size import length_buckets
 from hf_datasel.rows.labels import IGNORED, TokenRow
 
 
@@ -39,25 +40,6 @@ class TokenBatch:
     def is_target(self) -> torch.Tensor:
         """(B, L), true where a row has a target."""
         return self.targets != IGNORED
-
-
-def length_buckets(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of rows of like length, longest first, at most `max_tokens` padded tokens a batch (or one row).
-
-    Longest first, so that a shortage of memory shows at once.
-
-    Example:
-        >>> list(length_buckets([3, 9, 4, 8], max_tokens=18))
-        [[1, 3], [2, 0]]
-    """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def collate(rows: Sequence[TokenRow], proxy: LoadedProxy) -> TokenBatch:

@@ -13,7 +13,8 @@ import torch
 
 from hf_datasel.contracts import Scores
 from hf_datasel.proxy.anchors import AnchorSet
-from hf_datasel.proxy.losses import Reduction, TokenBatch, collate, length_buckets, row_values, token_losses
+from hf_datasel.proxy.batch_size import length_buckets
+from hf_datasel.proxy.losses import Reduction, TokenBatch, collate, row_values, token_losses
 from hf_datasel.proxy.one_step import (
     Update,
     directional_derivatives,

@@ -1,6 +1,6 @@
-"""How scoring runs: over every row, with a journal that makes it resumable."""
+"""How scoring runs: over every row, resumable, on one process or many."""
 
-from hf_datasel.runs.journal import Journal, spec_key
+from hf_datasel.rows.journal import Journal, spec_key
 from hf_datasel.runs.score import score
 
 

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm.auto import tqdm
 
-from hf_datasel.contracts import Columns, Scorer
+from hf_datasel.contracts import Batch, Columns, Scorer
 from hf_datasel.errors import BadRow
-from hf_datasel.rows import refuse_overlap, row_digest, with_row_ids
+from hf_datasel.rows import refuse_overlap, with_row_ids
+from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only
-from hf_datasel.runs.journal import Journal
+from hf_datasel.rows.journal import resumed, using_journal
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# A batch grows until it takes about this long, so that the bar moves and little is lost when a run is stopped.
-SECONDS_PER_BATCH = 2.0
-LARGEST_BATCH = 512
+# Rows that are batched together by length. Fixed, so that a run in one piece, a resumed one, and one spread over
+# processes form the same batches and give the same numbers to the last bit.
+CHUNK = 512
 
 
 def score(pool: Dataset, *scorers: Scorer, journal: str | Path | None = None) -> Dataset:
     """The pool with each scorer's columns added, and a `row_id` column if it had none.
 
-    The same numbers as `pool.map(scorer, batched=True)`. With a journal, a stopped run goes on where it stopped:
-    every finished batch is on disk.
+    The same numbers as `pool.map(scorer, batched=True, batch_size=512)`. With a journal, a stopped run goes on where it
+    stopped: every finished batch is on disk. Memory does not grow with N beyond the row ids: columns go to disk as they
+    come, as `Dataset.map` writes them.
 
     Args:
         pool: N rows, no column of which a scorer writes.
         scorers: called in turn.
-        journal: file that keeps finished rows, keyed by scorer and row content.
+        journal: file that keeps finished rows, keyed by scorer and row content. Without one, scorers with a proxy keep
+            theirs where `HF_DATASEL_JOURNAL` says, or in the cache of Hugging Face.
 
     Raises:
         BadRow: the pool is empty, or already has a column that a scorer writes.
@@ -47,8 +51,23 @@ def score(pool: Dataset, *scorers: Scorer, journal: str | Path | None = None) ->
         >>> score(pool, ResponseLength())["response_length"][:]
         [1.0, 8.0]
     """
-    from datasets import Dataset, concatenate_datasets
+    from datasets import concatenate_datasets
 
+    check_pool(pool, scorers)
+    scored = with_row_ids(pool)
+    rows = content_only(pool.with_format(None))
+    for scorer in scorers:
+        scored = concatenate_datasets([scored, columns_of(rows, scorer, journal)], axis=1)
+    return scored
+
+
+def check_pool(pool: Dataset, scorers: Sequence[Scorer]) -> None:
+    """Refuse a pool that these scorers cannot score.
+
+    Raises:
+        BadRow: the pool is empty, or already has a column that a scorer writes.
+        OverlapError: a scorer's anchors occur in the pool.
+    """
     if len(pool) == 0:
         raise BadRow("`pool` has no rows, expected at least one.")
     for scorer in scorers:
@@ -61,49 +80,62 @@ def score(pool: Dataset, *scorers: Scorer, journal: str | Path | None = None) ->
         anchors = getattr(scorer, "anchors", None)
         if anchors is not None:
             refuse_overlap(anchors, pool=pool)
-    scored = with_row_ids(pool)
-    for scorer in scorers:
-        columns = _score_rows(content_only(pool), scorer, Journal(journal) if journal else None)
-        scored = concatenate_datasets([scored, Dataset.from_dict(columns)], axis=1)
-    return scored
 
 
-def _score_rows(rows: Dataset, scorer: Scorer, journal: Journal | None) -> Columns:
+def columns_of(rows: Dataset, scorer: Scorer, journal: str | Path | None) -> Dataset:
     """All columns of one scorer, in row order."""
-    found: dict[int, dict[str, Any]] = {}
-    key = getattr(scorer, "spec", None)
-    if journal is not None and key is not None:
-        digests = [row_digest(row) for row in rows]
-        known = journal.get(key, digests)
-        found = {i: known[digest] for i, digest in enumerate(digests) if digest in known}
-    missing = [i for i in range(len(rows)) if i not in found]
-    with tqdm(total=len(rows), initial=len(found), desc=type(scorer).__name__, unit="rows", smoothing=0.1) as bar:
-        for indices in _growing_batches(missing):
-            columns = scorer(rows[indices])
-            fresh = [
-                {name: _plain(values[place]) for name, values in columns.items()} for place in range(len(indices))
-            ]
-            found.update(zip(indices, fresh, strict=True))
-            if journal is not None and key is not None:
-                journal.put(key, {digests[i]: row for i, row in zip(indices, fresh, strict=True)})
-            bar.update(len(indices))
-    return {name: _column([found[i][name] for i in range(len(rows))]) for name in scorer.columns}
+    spec = getattr(scorer, "spec", None)
+    kept_for_it = journal is not None and spec is not None and not getattr(scorer, "keeps_journal", False)
+    call = _Journalled(scorer) if kept_for_it else scorer
+    with (
+        tqdm(total=len(rows), desc=type(scorer).__name__, unit="rows", smoothing=0.1) as bar,
+        using_journal(journal, partial(_advance, bar)),
+        _no_bars_of_datasets(),
+    ):
+        found = rows.map(
+            call,
+            batched=True,
+            batch_size=CHUNK,
+            remove_columns=rows.column_names,
+            load_from_cache_file=journal is None,
+        )
+        bar.update(len(rows) - bar.n)
+    return found
 
 
-def _growing_batches(indices: list[int]) -> Iterator[list[int]]:
-    """Consecutive batches, doubled while they are quick. What a row scores does not depend on them."""
-    size, start = 8, 0
-    while start < len(indices):
-        began = time.monotonic()
-        yield indices[start : start + size]
-        start += size
-        if time.monotonic() - began < SECONDS_PER_BATCH / 2:
-            size = min(2 * size, LARGEST_BATCH)
+def _advance(bar: Any, count: int) -> None:
+    bar.update(count)
+    bar.refresh()  # what the journal knew is worth seeing before the first batch is done
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+@dataclass(frozen=True)
+class _Journalled:
+    """A scorer that keeps no journal itself, with one kept for it."""
+
+    scorer: Any
+
+    def __call__(self, batch: Batch) -> Columns:
+        rows, _ = rows_of(batch)
+        return resumed(self.scorer.spec, rows, self._score, self.scorer.columns)
+
+    def _score(
+        self, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
+    ) -> Iterator[tuple[list[int], Columns]]:
+        for start in range(0, len(rows), 64):
+            places = [place for place in range(start, min(start + 64, len(rows))) if place in missing]
+            if places:
+                yield places, self.scorer({name: [rows[place][name] for place in places] for name in rows[0]})
 
 
-def _column(values: list[Any]) -> Any:
-    return np.array(values, np.float64) if isinstance(values[0], float) else values
+@contextmanager
+def _no_bars_of_datasets() -> Iterator[None]:
+    """One bar, in rows, instead of one a scorer in chunks of 512."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()

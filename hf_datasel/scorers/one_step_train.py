@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, fields
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,10 +13,11 @@ import numpy as np
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.errors import OverlapError
 from hf_datasel.proxy import Proxy
-from hf_datasel.proxy.batch_size import max_tokens
+from hf_datasel.proxy.batch_size import batches_of, max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow, content_rows, refuse_overlap, row_digest
 from hf_datasel.rows.batches import rows_of, warn_unbatched
+from hf_datasel.rows.journal import resumed
 from hf_datasel.rows.labels import IGNORED
 from hf_datasel.rows.token_text import token_texts
 
@@ -99,6 +101,7 @@ class OneStepTrain:
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
     evaluation: InitVar[Dataset | None] = None
 
+    keeps_journal = True  # finished rows are on disk batch by batch, however it is called
     algo_version = 1  # raise when the numbers change: classes of an installed package are fingerprinted by name only
 
     def __post_init__(self, evaluation: Dataset | None) -> None:
@@ -184,11 +187,21 @@ class OneStepTrain:
         if single:
             warn_unbatched(type(self).__name__)
         self._refuse_anchors(rows)
+        spec = self.__dict__.setdefault("_spec", self.spec)
+        columns = resumed(spec, rows, partial(self._score, rank), self.columns)
+        return {name: values[0] for name, values in columns.items()} if single else columns
+
+    def _score(
+        self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
+    ) -> Iterator[tuple[list[int], Columns]]:
+        """The batches of like length that hold a missing row, and the rows that cannot be scored."""
         engine = self._engine(rank)
         encoded = [encode(row, engine.anchors.proxy, self.labels) for row in rows]
-        scorable = [i for i, row in enumerate(encoded) if row.scorable]
-        columns = self._columns(encoded, scorable, engine([encoded[i] for i in scorable]), engine)
-        return {name: values[0] for name, values in columns.items()} if single else columns
+        for batch in batches_of(encoded, max_tokens()):
+            if missing.intersection(batch):
+                its = [encoded[i] for i in batch]
+                scorable = [i for i, row in enumerate(its) if row.scorable]
+                yield batch, self._columns(its, scorable, engine([its[i] for i in scorable]), engine)
 
     def _engine(self, rank: int | None) -> UtilityEngine:
         """The proxy and the anchors, loaded once in the process that scores."""

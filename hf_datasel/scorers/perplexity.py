@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hf_datasel.contracts import Batch, Columns
+from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
-from hf_datasel.proxy.batch_size import max_tokens
+from hf_datasel.proxy.batch_size import batches_of, max_tokens
 from hf_datasel.proxy.proxy import encode
-from hf_datasel.rows import Labels
+from hf_datasel.rows import Labels, TokenRow
 from hf_datasel.rows.batches import rows_of, warn_unbatched
+from hf_datasel.rows.journal import resumed
 
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class Perplexity:
     keep: Literal["low", "high"] = "low"
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
+    keeps_journal = True  # finished rows are on disk batch by batch, however it is called
     algo_version = 1
 
     def __post_init__(self) -> None:
@@ -77,29 +81,38 @@ class Perplexity:
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
-        from hf_datasel.proxy.losses import mean_losses
-
         rows, single = rows_of(batch)
         if single:
             warn_unbatched(type(self).__name__)
+        spec = self.__dict__.setdefault("_spec", self.spec)
+        columns = resumed(spec, rows, partial(self._score, rank), self.columns)
+        return {name: values[0] for name, values in columns.items()} if single else columns
+
+    def _score(
+        self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
+    ) -> Iterator[tuple[list[int], Columns]]:
+        """The batches of like length that hold a missing row, and the rows that cannot be scored."""
+        from hf_datasel.proxy.losses import mean_losses
+
         proxy = self._loaded_proxy(rank)
         encoded = [encode(row, proxy, self.labels) for row in rows]
-        scorable = [i for i, row in enumerate(encoded) if row.scorable]
-        losses = np.full(len(rows), np.nan)
-        losses[scorable] = mean_losses(proxy, [encoded[i] for i in scorable], max_tokens())
-        losses[~np.isfinite(losses)] = np.nan
-        score, status, *_ = self.columns
+        for batch in batches_of(encoded, max_tokens()):
+            if missing.intersection(batch):
+                its = [encoded[i] for i in batch]
+                scorable = [i for i, row in enumerate(its) if row.scorable]
+                losses = np.full(len(its), np.nan)
+                losses[scorable] = mean_losses(proxy, [its[i] for i in scorable], max_tokens())
+                yield batch, self._columns(its, losses)
+
+    def _columns(self, encoded: Sequence[TokenRow], losses: Scores) -> Columns:
+        losses = np.where(np.isfinite(losses), losses, np.nan)
+        status = [
+            NAN_LOSS if row.scorable and np.isnan(loss) else row.status
+            for row, loss in zip(encoded, losses, strict=True)
+        ]
         with np.errstate(over="ignore"):
-            columns: Columns = {
-                score: losses if self.keep == "high" else -losses,
-                status: [
-                    NAN_LOSS if row.scorable and np.isnan(loss) else row.status
-                    for row, loss in zip(encoded, losses, strict=True)
-                ],
-                "row_loss": losses,
-                "perplexity": np.exp(losses),
-            }
-        return {name: values[0] for name, values in columns.items()} if single else columns
+            values = (losses if self.keep == "high" else -losses, status, losses, np.exp(losses))
+        return dict(zip(self.columns, values, strict=True))
 
     def _loaded_proxy(self, rank: int | None) -> LoadedProxy:
         if "_loaded" not in self.__dict__:

@@ -255,14 +255,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self.read_exactly(int(self.headers.get("Content-Length", 0)))
         pieces = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            pieces.append(self.rfile.read(size))
+        while size := int(self.rfile.readline().split(b";")[0] or b"-1", 16):
+            pieces.append(self.read_exactly(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass  # trailers
         return b"".join(pieces)
+
+    def read_exactly(self, size: int) -> bytes:
+        """Half a request must not be carried out: half a commit may look like a whole one."""
+        found = self.rfile.read(max(size, 0))
+        if len(found) != size:
+            raise ConnectionError("the client hung up in the middle of its request")
+        return found
 
     def send(self, answer: Answer, cut: bool) -> None:
         body = b"" if self.command == "HEAD" else answer.body

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 from pathlib import Path
 
 import httpx2
@@ -123,6 +125,18 @@ def test_a_cut_upload_leaves_nothing(hub: LoopbackHub, repo: str) -> None:
     hub.fail("PUT", "/lfs/", cut_upload=True)
     write(repo, path="b.bin", content=os.urandom(3_000_000))  # the client sends it again
     assert [status for _, _, status in hub.requests("PUT", "/lfs/")] == [0, 200]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 999", "Transfer-Encoding: chunked"])
+def test_half_a_request_is_not_carried_out(hub: LoopbackHub, repo: str, framing: str) -> None:
+    body = json.dumps({"key": "header", "value": {"summary": "half"}}) + "\n"
+    chunk = f"{len(body):x}\r\n{body}\r\n" if "chunked" in framing else body
+    head = f"POST /api/datasets/{repo}/commit/main HTTP/1.1\r\nAuthorization: Bearer {hub.token}\r\n{framing}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hub.port)) as client:
+        client.sendall((head + chunk).encode())
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert [commit.title for commit in hub.commits(repo)] == ["initial commit", "planted"]
 
 
 def test_a_delay_outlasts_a_patience(hub: LoopbackHub, repo: str) -> None:

@@ -21,6 +21,9 @@ class StopsAfter:
     seen: list = field(default_factory=list, compare=False)
     columns = ("length", "length_status")
 
+    def __getstate__(self):
+        return {"calls": self.calls}
+
     @property
     def spec(self):
         return {"scorer": "length"}
@@ -46,21 +49,19 @@ def test_score_adds_what_map_adds(tiny_model, pool, anchors):
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path):
-    pool = Dataset.from_dict({"text": ["x" * n for n in range(100)]})
+    pool = Dataset.from_dict({"text": ["x" * n for n in range(300)]})
     stopped = StopsAfter(calls=2)
     with pytest.raises(KeyboardInterrupt):
         score(pool, stopped, journal=tmp_path / "journal.sqlite")
     done = [text for batch in stopped.seen for text in batch]
-    assert 0 < len(done) < 100
+    assert 0 < len(done) < 300
     rest = StopsAfter(calls=1000)
     scored = score(pool, rest, journal=tmp_path / "journal.sqlite")
-    assert scored["length"][:] == [float(n) for n in range(100)]
+    assert scored["length"][:] == [float(n) for n in range(300)]
     assert not set(done) & {text for batch in rest.seen for text in batch}
     again = StopsAfter(calls=0)
-    assert (
-        score(pool.shuffle(seed=0), again, journal=tmp_path / "journal.sqlite").sort("length")["length"][:]
-        == scored["length"][:]
-    )
+    shuffled = score(pool.shuffle(seed=0), again, journal=tmp_path / "journal.sqlite")
+    assert shuffled.sort("length")["length"][:] == scored["length"][:]
 
 
 def test_copies_of_a_row_share_a_score_and_keep_their_own_ids(tmp_path):
@@ -89,11 +90,44 @@ def test_the_journal_keeps_every_bit(tmp_path):
     assert journal.get({"scorer": "x", "learning_rate": 1}, ["a"]) == {}
 
 
-def test_a_damaged_journal_is_said(tmp_path):
+@pytest.mark.parametrize("damage", ["no database at all", "a page overwritten"])
+def test_a_damaged_journal_is_said_put_aside_and_begun_anew(tmp_path, caplog, damage):
     path = tmp_path / "journal.sqlite"
-    path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(DataselError, match=r"cannot be read .* Move it away"):
-        Journal(path)
+    if damage == "no database at all":
+        path.write_bytes(b"no database at all" * 100)
+    else:
+        Journal(path).put({"scorer": "x"}, {f"row {n}": {"score": float(n)} for n in range(2000)})
+        content = bytearray(path.read_bytes())
+        content[4096 * 3 : 4096 * 5] = b"x" * 8192
+        path.write_bytes(content)
+    journal = Journal(path)
+    assert "is damaged" in caplog.text and len(list(tmp_path.glob("journal.sqlite.damaged-*"))) == 1
+    journal.put({"scorer": "x"}, {"a": {"score": 1.0}})
+    assert Journal(path).get({"scorer": "x"}, ["a", "row 7"]) == {"a": {"score": 1.0}}
+
+
+def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    journal.put({"scorer": "x"}, {"a": {"score": 1.0}})
+    opened = journal._open
+
+    def almost_full():  # SQLite's own limit on a file's pages: the same error as a full disk
+        connection = opened()
+        connection.execute(f"pragma max_page_count = {connection.execute('pragma page_count').fetchone()[0]}")
+        return connection
+
+    journal._open = almost_full
+    with pytest.raises(DataselError, match=r"`journal` .* failed \(database or disk is full\).*What it holds is safe"):
+        journal.put({"scorer": "x"}, {f"row {n}": {"score": float(n)} for n in range(10_000)})
+    journal._open = opened
+    assert journal.get({"scorer": "x"}, ["a", "row 1"]) == {"a": {"score": 1.0}}
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "journal.sqlite").mkdir()
+    with pytest.raises(DataselError, match="cannot be opened"):
+        Journal(tmp_path / "journal.sqlite")
 
 
 def test_keys_do_not_depend_on_the_order_of_settings():

@@ -158,13 +158,13 @@ def test_sft_arguments_reach_the_trainer_over_sensible_defaults(tiny: str, tmp_p
 def test_bf16_only_where_supported(has_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from hf_datasel.training.sft import _defaults
+    from hf_datasel.training.sft import default_arguments
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert _defaults({})["bf16"] is has_gpu
-    assert not _defaults({"fp16": True})["bf16"]
-    assert ("activation_checkpointing" in _defaults({})) is not has_gpu
+    assert default_arguments({})["bf16"] is has_gpu
+    assert not default_arguments({"fp16": True})["bf16"]
+    assert ("activation_checkpointing" in default_arguments({})) is not has_gpu
 
 
 def test_no_telemetry(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

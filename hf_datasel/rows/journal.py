@@ -1,0 +1,238 @@
+"""The journal: finished rows on disk, so that a stopped run loses at most the batch in flight.
+
+Scorers consult it themselves, so a plain `Dataset.map(scorer)` resumes too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from contextvars import ContextVar
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hf_datasel.contracts import Columns
+from hf_datasel.errors import DataselError
+from hf_datasel.rows.identity import row_digest
+
+
+logger = logging.getLogger(__name__)
+
+SECONDS_TO_WAIT = 60
+VARIABLE = "HF_DATASEL_JOURNAL"
+OFF = "off"
+
+
+class Journal:
+    """A SQLite file of finished rows, keyed by what scored them and by their content.
+
+    Another scorer setting, proxy or row is another key, so a journal never answers for something else. Several
+    processes may share one. A file that is damaged is moved aside, with a warning, and a new one begun.
+
+    Args:
+        path: the file, made with its folder when missing.
+
+    Raises:
+        DataselError: the file cannot be written, or is held by another process.
+
+    Example:
+        >>> import tempfile
+        >>> journal = Journal(Path(tempfile.mkdtemp()) / "journal.sqlite")
+        >>> journal.put({"scorer": "Length"}, {"row a": {"length": 3.0}})
+        >>> journal.get({"scorer": "Length"}, ["row a", "row b"])
+        {'row a': {'length': 3.0}}
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        give_up = time.monotonic() + SECONDS_TO_WAIT
+        while not self._prepared():
+            if time.monotonic() > give_up:
+                raise DataselError(
+                    f"`journal` {str(self.path)!r} has been locked by another process for {SECONDS_TO_WAIT} s, expected "
+                    f"a turn. Stop that process, or name another journal."
+                )
+            time.sleep(0.05)
+
+    def get(self, spec: Mapping[str, Any], digests: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The finished ones among the rows named by `digests`, with their columns."""
+        key, found = spec_key(spec), {}
+        with self._using() as connection:
+            for start in range(0, len(digests), 500):
+                some = list(digests[start : start + 500])
+                query = f"select row, columns from rows where scorer = ? and row in ({','.join('?' * len(some))})"  # noqa: S608 (placeholders only)
+                found.update({row: json.loads(columns) for row, columns in connection.execute(query, (key, *some))})
+        return found
+
+    def put(self, spec: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep the columns of finished rows; safe from a kill when this returns. Floats keep every bit, NaN included.
+
+        A row that is there already stays as it is: copies of a row share the first one's numbers to the last bit.
+        """
+        key = spec_key(spec)
+        records = [(key, digest, json.dumps(dict(columns))) for digest, columns in rows.items()]
+        with self._using() as connection:
+            connection.executemany("insert or ignore into rows values (?, ?, ?)", records)
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(self._open()) as connection, connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise DataselError(
+                f"`journal` {str(self.path)!r} failed ({error}), expected a file that can be written. What it holds is "
+                f"safe. Free some space or mend the disk, and run the same again."
+            ) from error
+
+    def _prepared(self) -> bool:
+        """Make the table. SQLite does not wait for its turn to switch to a write-ahead log, so the caller does."""
+        try:
+            with closing(self._open()) as connection, connection:
+                connection.execute("pragma journal_mode=wal")
+                connection.execute(
+                    "create table if not exists rows (scorer text, row text, columns text, primary key (scorer, row))"
+                    " without rowid"
+                )
+                damage = connection.execute("pragma quick_check").fetchone()[0]
+            if damage != "ok":
+                self._put_aside(damage)
+                return False
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                return False
+            raise DataselError(
+                f"`journal` {str(self.path)!r} cannot be opened ({error}), expected a file that can be written. Name another."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            self._put_aside(str(error))
+            return False
+        return True
+
+    def _put_aside(self, why: str) -> None:
+        aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+        logger.warning(
+            "The journal %s is damaged (%s). It is moved to %s and a new one begun: its rows are scored again, nothing "
+            "else is lost.", self.path, why, aside.name,
+        )  # fmt: skip
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            os.replace(self.path, aside)
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT)
+        # A killed process loses nothing this way; only a machine that loses power may lose the last batches.
+        connection.execute("pragma synchronous=normal")
+        return connection
+
+
+def spec_key(spec: Mapping[str, Any]) -> str:
+    """A short key for a JSON-like spec, the same in every process.
+
+    Example:
+        >>> spec_key({"a": 1, "b": 2}) == spec_key({"b": 2, "a": 1})
+        True
+    """
+    canonical = json.dumps(spec, sort_keys=True, default=list)
+    return blake2b(canonical.encode(), digest_size=12).hexdigest()
+
+
+_CHOSEN: ContextVar[str | None] = ContextVar("journal", default=None)
+_PROGRESS: ContextVar[Callable[[int], Any] | None] = ContextVar("progress", default=None)
+
+
+@contextlib.contextmanager
+def using_journal(path: str | Path | None, progress: Callable[[int], Any] | None = None) -> Iterator[None]:
+    """Scorers called in here keep finished rows in the file at `path`, and tell `progress` how many rows are done.
+
+    Args:
+        path: of the journal; None leaves the choice to the environment (see `default_journal`).
+        progress: called with a number of rows, as they are finished.
+    """
+    chosen, told = _CHOSEN.set(str(path) if path is not None else None), _PROGRESS.set(progress)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(chosen)
+        _PROGRESS.reset(told)
+
+
+def default_journal() -> str | None:
+    """Where scorers keep finished rows: `HF_DATASEL_JOURNAL`, or `datasel/journal.sqlite` in `HF_HOME`; None if "off"."""
+    chosen = _CHOSEN.get() or os.environ.get(VARIABLE)
+    if chosen == OFF:
+        return None
+    if chosen:
+        return chosen
+    home = os.environ.get("HF_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "huggingface")
+    return os.path.join(home, "datasel", "journal.sqlite")
+
+
+class Buckets(Protocol):
+    """Scores rows in batches of its own choosing, all at once or a few at a time."""
+
+    def __call__(
+        self, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
+    ) -> Iterable[tuple[list[int], Columns]]:
+        """Batches as (places in `rows`, columns), for every batch with a place in `missing`.
+
+        How rows are batched must not depend on `missing`: a resumed run then computes the same numbers to the last bit.
+        """
+        ...
+
+
+def resumed(
+    spec: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], score: Buckets, names: Sequence[str]
+) -> Columns:
+    """The columns of B rows: those the journal knows from there, the others scored and put into it batch by batch.
+
+    Copies of a row are scored once.
+
+    Args:
+        spec: of the scorer; with a row's content, the key.
+        rows: B rows.
+        score: scores what is missing.
+        names: of the columns.
+    """
+    place = default_journal()
+    journal = Journal(place) if place else None
+    digests = [row_digest(row) for row in rows]
+    copies = Counter(digests)
+    distinct = list(copies)
+    first = {digest: place for place, digest in reversed(list(enumerate(digests)))}
+    found = journal.get(spec, distinct) if journal else {}
+    told = _PROGRESS.get() or (lambda count: None)
+    told(sum(copies[digest] for digest in found))
+    missing = frozenset(place for place, digest in enumerate(distinct) if digest not in found)
+    if missing:
+        for places, columns in score([rows[first[digest]] for digest in distinct], missing):
+            fresh = {
+                distinct[place]: {name: _plain(columns[name][at]) for name in names}
+                for at, place in enumerate(places)
+                if place in missing
+            }
+            if journal:
+                journal.put(spec, fresh)
+            found.update(fresh)
+            told(sum(copies[digest] for digest in fresh))
+    return {name: _column([found[digest][name] for digest in digests]) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _column(values: list[Any]) -> Any:
+    return np.array(values, np.float64) if values and isinstance(values[0], float) else values
