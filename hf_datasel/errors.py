@@ -29,7 +29,7 @@ class NoStep(DataselError):
 
 
 class PublishError(DataselError):
-    """Nothing was published, or what was published is not what it should be. The repository's `main` is as it was."""
+    """Nothing was published, unless the message says that it may have been."""
 
 
 class MissingExtra(DataselError, ImportError):

@@ -21,6 +21,7 @@ Answer = TypeVar("Answer")
 
 # 409: another commit is under way; 412: the branch moved on. Both pass, like a busy or restarting server.
 PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
+CONNECTION_ERRORS = frozenset({"TransportError", "ConnectionError", "TimeoutError", "ProtocolError"})
 ATTEMPTS = 6
 SECONDS = 1.0  # before the second attempt; doubled before each further one
 
@@ -73,27 +74,30 @@ def retried(call: Callable[[], Answer], what: str, passing: frozenset[int] = PAS
     Raises:
         PublishError: the failure does not pass.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 1
+    while True:
         try:
             return call()
         except Exception as error:  # noqa: BLE001 (told apart below; the client's own classes vary)
-            if not _passes(error, passing) or attempt == ATTEMPTS:
-                raise explained(error, what) from None
-            wait = _asked_for(error) or SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 4)  # noqa: S311 (no secret)
-            logger.warning("%s failed (%s); attempt %d in %.1f s.", what, _short(error), attempt + 1, wait)
-            time.sleep(wait)
-    raise AssertionError("not reached")
+            failed = explained(error, what)
+            asked, again = _asked_for(error), attempt < ATTEMPTS and _passes(error, passing)
+        if not again:
+            raise failed  # out here, so that it does not carry the request, whose headers hold the token
+        wait = SECONDS * 2 ** (attempt - 1) * (1 + random.random() / 4) if asked is None else asked  # noqa: S311 (no secret)
+        attempt += 1
+        logger.warning("%s Attempt %d in %.1f s.", str(failed).split(". ")[0] + ".", attempt, wait)
+        time.sleep(wait)
 
 
 def explained(error: Exception, what: str) -> PublishError:
-    """An error of the client's as one of ours: what failed, why, what to do. Without the chain, which holds requests."""
+    """An error of the client's as one of ours: what failed, why, what to do."""
     status = status_of(error)
     if isinstance(error, PublishError):
         return error
     if status == 401:
         advice = "The token is not valid: log in with `hf auth login`, or set HF_TOKEN."
     elif status == 403 or isinstance(error, GatedRepoError):
-        advice = "The token may not write there: use one with that right, another namespace, or create_pr=True."
+        advice = "The token may not write there: use one with that right, or another namespace."
     elif isinstance(error, RepositoryNotFoundError):
         advice = "There is no such repository, or the token may not see it: check the name."
     elif _passes(error, PASSING):
@@ -121,14 +125,18 @@ def _passes(error: BaseException, passing: frozenset[int]) -> bool:
 
 def _is_connection(error: BaseException) -> bool:
     """Whether the connection broke. The client's HTTP library has its own classes for that, and has changed once."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"TransportError", "ConnectionError", "TimeoutError", "ProtocolError"})
+    cause: BaseException | None = error
+    while cause is not None:
+        if {kind.__name__ for kind in type(cause).__mro__} & CONNECTION_ERRORS:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _asked_for(error: Any) -> float | None:
     headers = getattr(getattr(error, "response", None), "headers", {})
     try:
-        return float(headers["Retry-After"])
+        return max(0.0, float(headers["Retry-After"]))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,19 @@ from huggingface_hub import CommitOperationAdd
 from hf_datasel.errors import PublishError
 from hf_datasel.hub.card import render, scorer_line
 from hf_datasel.hub.client import check_repo_id, client, retried
-from hf_datasel.hub.dataset import README, Published
+from hf_datasel.hub.dataset import Published
+from hf_datasel.hub.landing import README
 from hf_datasel.hub.provenance import shareable
 from hf_datasel.hub.tree import TAGS
 
 
-# What `from_pretrained` reads. Not checkpoints, optimizer states, or the pickled arguments of the run.
-MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")
-NOT_MODEL_FILES = ("trainer_state.json",)
+# What `from_pretrained` reads. Nothing else in the folder goes along: notes, checkpoints, pickled arguments.
+MODEL_FILES = (
+    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json",
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "chat_template.jinja", "chat_template.json",
+    "*processor_config.json", "additional_chat_templates/*.jinja",
+)  # fmt: skip
 
 
 def publish_model(
@@ -58,9 +64,7 @@ def publish_model(
     """
     check_repo_id(repo_id)
     folder = Path(folder)
-    files = [
-        path for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES and path.name not in NOT_MODEL_FILES
-    ]
+    files = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
     if not any(path.suffix == ".safetensors" for path in files):
         raise PublishError(f"`folder` {str(folder)!r} holds no safetensors, expected what training saved.")
     values = card_values(repo_id, trained_on, base_model, training or {}, results, license, folder)
@@ -75,11 +79,19 @@ def publish_model(
 
     def commit() -> str:
         # Anew for each attempt: the client asks which files are there already, and makes no empty commit.
-        operations = [CommitOperationAdd(path.name, path) for path in files]
+        operations = [CommitOperationAdd(path.relative_to(folder).as_posix(), _content(path)) for path in files]
         operations.append(CommitOperationAdd(README, card.encode()))
         return str(api.create_commit(repo_id, operations, commit_message=message).oid)
 
     return retried(commit, f"Uploading to {repo_id}")
+
+
+def _content(path: Path) -> Path | bytes:
+    """A file as it goes up: an adapter's configuration names the place of its base model on this machine."""
+    if path.name != "adapter_config.json":
+        return path
+    config = json.loads(path.read_text(encoding="utf-8"))
+    return json.dumps(shareable(config), indent=2).encode()
 
 
 def card_values(
@@ -112,6 +124,7 @@ def card_values(
         "dataset": trained_on.repo_id,
         "config_name": trained_on.config_name,
         "commit": trained_on.commit,
+        "light": trained_on.light,
         "rule": f"{said['rule']['rule']}({fields})",
         "counts": said["counts"],
         "threshold": said["threshold"],

@@ -13,6 +13,7 @@ from hf_datasel.selectors import Selection
 
 
 FILE = "provenance.json"
+PLACES = ("model", "adapter", "path", "dataset", "base_model_name_or_path")  # what may name a folder of one's own
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,29 @@ def kept_ids_digest(ids: list[str]) -> str:
     return hashlib.sha256("".join(f"{row_id}\n" for row_id in ids).encode()).hexdigest()
 
 
-def shareable(value: Any) -> Any:
-    """A spec without places on somebody's machine: a local file or folder by its name alone. Digests say what it held.
+def shareable(value: Any, key: str = "") -> Any:
+    """A spec without places on somebody's machine: a file or folder by its name alone. Digests say what it held.
 
     Example:
-        >>> shareable({"model": "/tmp", "rows": [1, "Qwen/Qwen3-0.6B"]})
-        {'model': 'tmp', 'rows': [1, 'Qwen/Qwen3-0.6B']}
+        >>> shareable({"model": "/home/me/proxy", "rows": [1, "Qwen/Qwen3-0.6B"], "pattern": "/think"})
+        {'model': 'proxy', 'rows': [1, 'Qwen/Qwen3-0.6B'], 'pattern': '/think'}
     """
     if isinstance(value, Mapping):
-        return {key: shareable(part) for key, part in value.items()}
+        return {name: shareable(part, str(name)) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [shareable(part) for part in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+        return [shareable(part, key) for part in value]
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    local = value.removeprefix("file://")
+    is_place = key in PLACES and (Path(local).is_absolute() or local.startswith((".", "~")))
+    return Path(local).name if is_place or value != local or _exists(local) else value
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a path, or with a null in it
+        return False
 
 
 def provenance(selection: Selection, folder: Path, sources: tuple[Source, ...]) -> dict[str, Any]:
@@ -79,7 +91,7 @@ def provenance(selection: Selection, folder: Path, sources: tuple[Source, ...]) 
     return {
         **manifest,
         "kept_ids_sha256": kept_ids_digest(selection.ids),
-        "sources": [vars(source) for source in sources],
+        "sources": [shareable(vars(source)) for source in sources],
     }
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 RANK = "selection_rank"
+SCORED = "-scored"  # behind the name of the kept rows: all rows with their scores
 ROWS_SHOWN = 3
 CHARACTERS_SHOWN = 300
 SPLIT = "train"
@@ -62,7 +63,7 @@ def tables(selection: Selection, config_name: str, light: bool) -> dict[str, Dat
         column = selection.rule.get("column")
         names = [ROW_ID, column, f"{column}_status", RANK]
         return {config_name: ranked.select_columns([name for name in names if name in ranked.column_names])}
-    return {config_name: ranked.select(selection.indices), f"{config_name}-scored": ranked}
+    return {config_name: ranked.select(selection.indices), f"{config_name}{SCORED}": ranked}
 
 
 def write_files(
@@ -95,12 +96,22 @@ def write_tables(folder: Path, found: Mapping[str, Dataset]) -> dict[str, Any]:
     for name, table in found.items():
         path = folder / name / f"{SPLIT}-00000-of-00001.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(str(path))
+        embedded(table).to_parquet(str(path))
         configs.append({"config_name": name, "data_files": [{"split": SPLIT, "path": f"{name}/{SPLIT}-*"}]})
         features: Features = table.features
         split = {"name": SPLIT, "num_examples": len(table), "num_bytes": path.stat().st_size}
         infos.append({"config_name": name, "features": features._to_yaml_list(), "splits": [split]})
     return {"configs": configs, "dataset_info": infos}
+
+
+def embedded(table: Dataset) -> Dataset:
+    """The table with images and videos in it, not their places on this machine; `push_to_hub` does the same."""
+    from datasets.features.features import require_storage_embed
+    from datasets.table import embed_table_storage
+
+    if not any(require_storage_embed(feature) for feature in table.features.values()):
+        return table
+    return table.with_format("arrow").map(embed_table_storage, batched=True, batch_size=100).with_format(None)
 
 
 def card_values(
@@ -127,7 +138,9 @@ def card_values(
         "about": about.get("about") or "",
         "limits": about.get("limits") or "",
         "license": about.get("license"),
-        "sources": [{"title": source.title, "license": source.license} for source in about["sources"]],
+        "sources": [
+            {"title": shareable(source.title, "dataset"), "license": source.license} for source in about["sources"]
+        ],
         "results": about.get("results"),
         "repo_id": repo_id,
         "config_name": config_name,

@@ -43,7 +43,8 @@ class AdamState:
         """What `theta - learning_rate * direction` takes away, for each parameter, in the gradient's own dtype.
 
         m' = b1 m + (1 - b1) g, v' = b2 v + (1 - b2) g^2; (m' / (1 - b1^t')) / (sqrt(v' / (1 - b2^t')) + eps) with
-        t' = t + 1, plus the weight decay times theta. Cost: no pass.
+        t' = t + 1, plus the weight decay times theta. Without the clipping of gradients that a Trainer may do
+        (`max_grad_norm`). Cost: no pass.
 
         Args:
             gradient: g of one row.
@@ -82,16 +83,17 @@ def load_adam_state(path: Path, proxy: LoadedProxy) -> AdamState:
     """
     saved = torch.load(path, map_location=_device(proxy), weights_only=True)
     groups = saved["param_groups"]
-    if not all({"betas", "eps"} <= group.keys() for group in groups) or not all(
-        {"exp_avg", "exp_avg_sq"} <= state.keys() for state in saved["state"].values()
-    ):
+    if not _is_plain_adam(saved):
         raise DataselError(
-            f"`{path}` is not the state of Adam or AdamW, expected `betas`, `exp_avg` and `exp_avg_sq`. Train the proxy "
-            f"with optim='adamw_torch', or use step='sgd'."
+            f"`{path}` is not the state of AdamW (or of Adam without weight decay), expected `exp_avg` and `exp_avg_sq`, one "
+            f"`betas` and `eps` for all, and neither `amsgrad` nor `maximize`. Train the proxy with optim='adamw_torch', or "
+            f"use step='sgd'."
         )
     numbers = [number for group in groups for number in group["params"]]
     decays = [float(group.get("weight_decay", 0.0)) for group in groups for _ in group["params"]]
     names = _optimizer_order(proxy)
+    if len(names) != len(numbers):  # a part of the model was trained
+        names = [name for name in names if name in proxy.parameters]
     states = saved["state"]
     entries = {
         name: (states[number], decay)
@@ -108,6 +110,24 @@ def load_adam_state(path: Path, proxy: LoadedProxy) -> AdamState:
         eps=float(groups[0]["eps"]),
         weight_decay={name: decay for name, (_, decay) in used.items()},
     )
+
+
+def _is_plain_adam(saved: Mapping[str, Any]) -> bool:
+    groups, states = saved["param_groups"], list(saved["state"].values())
+    if not states or not all({"betas", "eps"} <= group.keys() for group in groups):
+        return False
+    if not all({"exp_avg", "exp_avg_sq", "step"} <= state.keys() for state in states):
+        return False
+    variants = any(
+        group.get("amsgrad") or group.get("maximize") or (group.get("weight_decay") and not _decoupled(group))
+        for group in groups
+    )
+    settings = {(*group["betas"], group["eps"]) for group in groups}
+    return not variants and len(settings) == 1 and len({int(state["step"]) for state in states}) == 1
+
+
+def _decoupled(group: Mapping[str, Any]) -> bool:
+    return bool(group.get("decoupled_weight_decay", True))
 
 
 def _optimizer_order(proxy: LoadedProxy) -> list[str]:

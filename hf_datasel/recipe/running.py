@@ -16,6 +16,7 @@ import yaml
 
 from hf_datasel.errors import BadRecipe, DataselError
 from hf_datasel.hub import Published, publish, publish_model, render_card
+from hf_datasel.hub.client import check_repo_id
 from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import reporting
 from hf_datasel.recipe.loading import scorers_on
@@ -137,17 +138,23 @@ class Run:
                 "`publish.repo_id` is missing, expected NAMESPACE/NAME of a dataset repository. Add it to the recipe, or "
                 "pass --set publish.repo_id=me/data."
             )
+        if section.model_repo_id is not None:
+            check_repo_id(section.model_repo_id)
+            if train is None:
+                raise BadRecipe("`publish.model_repo_id` is set and the recipe has no `train` section, expected one.")
+        place = (section.repo_id, section.config_name)
+        labels = self.recipe.pool.labels
+        # Whatever can be wrong is found before anything is sent.
+        config = train.target.trl_config(labels, *place, "sft-output", train.seeds[0]) if train else None
         self.report(train=train is not None)
         results = read_json(self.folder / "results.json")
         done = publish(
-            self.selections()[SELECTED], section.repo_id, section.config_name,
-            sources=reporting.sources(self.recipe), license=section.license, title=section.title,
-            about=section.about, limits=section.limits, results=results if results["arms"] else None,
-            private=section.private, light=section.light, dry_run=self.folder / "publish" if dry_run else None,
+            self.selections()[SELECTED], *place, sources=reporting.sources(self.recipe), license=section.license,
+            title=section.title, about=section.about, limits=section.limits,
+            results=results if results["arms"] else None, private=section.private, light=section.light,
+            dry_run=self.folder / "publish" if dry_run else None,
         )  # fmt: skip
-        if train is not None:
-            place = (section.repo_id, section.config_name)
-            config = train.target.trl_config(self.recipe.pool.labels, *place, "sft-output", train.seeds[0])
+        if config is not None and not section.light:
             write_text(self.folder / "sft.yaml", yaml.safe_dump(config, sort_keys=False))
         if section.model_repo_id is not None:
             self._publish_model(section.model_repo_id, done, results, dry_run)
@@ -155,8 +162,7 @@ class Run:
 
     def _publish_model(self, repo_id: str, done: Published, results: Mapping[str, Any], dry_run: bool) -> None:
         train = self.recipe.train
-        if train is None:
-            raise BadRecipe("`publish.model_repo_id` is set and the recipe has no `train` section, expected one.")
+        assert train is not None  # noqa: S101 (checked by the caller)
         target, seed = train.target, train.seeds[0]
         publish_model(
             self.folder / "training" / slug(SELECTED) / f"seed-{seed}" / "model", repo_id, done,

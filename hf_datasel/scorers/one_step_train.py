@@ -51,8 +51,8 @@ class OneStepTrain:
             (rank correlation with the truth on a Llama of 2.4 million weights: 0.80 in float32, 0.06 in bfloat16); at
             1e-5 float32 keeps 0.9998.
         step: `"sgd"`, or `"adam"`: the step that Adam would take next, from the `optimizer.pt` in the proxy's folder (a
-            checkpoint of `transformers.Trainer`). `first_order` is then <g_V, direction> (1 F + 1 B a row). Momentum and
-            weight decay move the weights without any row: that part is the same for all of them.
+            checkpoint of `transformers.Trainer`). `first_order` is then <g_V, direction> (1 F + 1 B a row). Weight decay
+            moves the weights without any row: that part is the same for all. Gradients are not clipped.
         normalize: `"cosine"` writes the cosine of the two gradients instead (no unit; `first_order` only).
         reduction: a row's own loss as mean or sum over its target tokens. Anchors are always means.
         anchor_groups: column of the anchors that names their group. Adds one utility per group.
@@ -64,8 +64,8 @@ class OneStepTrain:
 
     Writes:
         `ost_utility` (the score), `ost_utility_status` (`"ok"`, `"truncated"`, or why the score is NaN),
-        `ost_row_loss` (the row's own loss), and with `first_order` and `second_order` `ost_dot` (<g_V, g_i>, which no
-        step size touches). `exact`: `ost_anchor_loss_change` (new minus old, the sign the paper's Fig. 4 plots) and
+        `ost_row_loss` (the row's own loss), and with `first_order` and `second_order` `ost_dot` (<g_V, g_i>, or
+        <g_V, direction> with Adam, which no step size touches). `exact`: `ost_anchor_loss_change` (new minus old, the sign the paper's Fig. 4 plots) and
         `ost_weights_changed` (share of weights the step moved). `second_order`: `ost_curvature`. Groups:
         `ost_utility_mean`, `_minimum`, `_vote` and `ost_utility_group_<name>`. Tokens: `ost_token_utility` and
         `ost_token_text`, whose mean (or sum, as `reduction`) is `ost_utility`.

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import os
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from transformers import AutoTokenizer, TrainerCallback
 
 from hf_datasel.errors import BadRecipe, DataselError
 from hf_datasel.proxy.proxy import Proxy
 from hf_datasel.rows import Labels, content_only, with_row_ids
+from hf_datasel.rows.identity import row_digest
 from hf_datasel.rows.labels import prepare_tokenizer
-from hf_datasel.runs import score
+from hf_datasel.runs import score, spec_key
+from hf_datasel.runs.score import check_pool
 from hf_datasel.training import snapshots
 from hf_datasel.training.seen_rows import SeenRows, flags, read_seen
 from hf_datasel.training.snapshots import Snapshot, find_snapshots, percent
@@ -38,7 +44,8 @@ class ProxyScoringCallback(TrainerCallback):
     the callback. Several processes (DDP) score a contiguous share of the pool each. A stopped scoring goes on from its
     journal.
 
-    Cost at each share: that of `scorer` over the pool, and one more copy of the model in memory while it lasts.
+    Cost at each share: that of `scorer` over the pool, tokenising it once more, and a copy of the model in memory while it
+    lasts. Processes wait for the slowest: raise `ddp_timeout` of the training where a share takes longer than that.
 
     Args:
         pool: N rows to score. Need not be the rows trained on.
@@ -95,6 +102,11 @@ class ProxyScoringCallback(TrainerCallback):
             problems.append("`pool` has no rows, expected at least one.")
         if problems:
             raise BadRecipe("\n".join(problems))
+        if 0 in at and getattr(scorer, "step", "sgd") == "adam":
+            raise BadRecipe(
+                "`at` has 0 and the scorer step='adam', expected more: an optimizer has no state at the start."
+            )
+        check_pool(pool, [scorer])
         self.pool = with_row_ids(pool)
         self.scorer = scorer
         self.folder = Path(folder)
@@ -118,7 +130,8 @@ class ProxyScoringCallback(TrainerCallback):
         """The pool with every scored snapshot's columns, named `<column>_at_<percent>pct`.
 
         `seen_in_training_at_...` tells the rows the model had been trained on by then, by their tokens as SFT prepares
-        them: their scores come from a model that knows them. With packed rows it cannot be told, and all are null.
+        them: their scores come from a model that knows them. It is null where it cannot be told: with packed rows, in a
+        training that was resumed, and where the trainer's own options differ from the scorer's `labels`.
 
         Raises:
             DataselError: nothing was scored yet.
@@ -127,7 +140,7 @@ class ProxyScoringCallback(TrainerCallback):
 
         found = [self.pool]
         for snapshot in self.snapshots:
-            columns = _read_scores(snapshot)
+            columns = self._read_scores(snapshot)
             if columns is not None:
                 names = {name: f"{name}_at_{percent(snapshot.fraction)}" for name in columns.column_names}
                 found.append(columns.rename_columns(names))
@@ -151,7 +164,7 @@ class ProxyScoringCallback(TrainerCallback):
         Source: TracIn's sum over checkpoints (https://huggingface.co/papers/2002.08484), as LESS weights it.
         """
         scored, score_name = self.scored, self.scorer.columns[0]
-        done = [snapshot for snapshot in self.snapshots if _read_scores(snapshot) is not None]
+        done = [snapshot for snapshot in self.snapshots if self._read_scores(snapshot) is not None]
         rates = np.array([snapshot.learning_rate if weights == "learning_rate" else 1.0 for snapshot in done])
         if rates.sum() == 0:
             raise DataselError(
@@ -162,9 +175,14 @@ class ProxyScoringCallback(TrainerCallback):
         return scored.add_column(f"{score_name}_average", (rates / rates.sum()) @ np.stack(columns))
 
     def score_snapshots(self) -> Dataset:
-        """Score every snapshot that has no scores yet, and return `scored`. Under torchrun, each process its share."""
+        """Score every snapshot that this scorer has not scored yet on this pool, and return `scored`.
+
+        Under torchrun, each process scores its share.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            PartialState(cpu=not torch.cuda.is_available())  # joins the processes, where nobody has yet
         for snapshot in self.snapshots:
-            if _read_scores(snapshot) is None:
+            if _agreed(self._read_scores(snapshot) is None):
                 self._score(snapshot)
         return self.scored
 
@@ -177,11 +195,15 @@ class ProxyScoringCallback(TrainerCallback):
                 "saves a checkpoint at each share of the training. Then score on unspread weights: "
                 "`callback.score_snapshots()`, in one process or under torchrun."
             )
+        if getattr(self.scorer, "step", "sgd") == "adam" and "betas" not in kwargs["optimizer"].param_groups[0]:
+            raise BadRecipe("`scorer` has step='adam' and the training another optimizer, expected Adam or AdamW.")
+        if state.global_step == 0 and args.process_index == 0:
+            for snapshot in self.snapshots:  # of an earlier training
+                snapshot.forget()
         self._steps = {}
         for fraction in self.at:
             self._steps.setdefault(snapshots.step_of(fraction, state.max_steps), []).append(fraction)
-        packed = getattr(args, "packing", False) or getattr(args, "padding_free", False)
-        self._seen = None if packed else SeenRows(model)
+        self._seen = SeenRows(model) if state.global_step == 0 and self._sees_rows(args) else None
         if state.global_step == 0 and 0 in self._steps:
             self._reach(0, args, kwargs)
 
@@ -201,7 +223,8 @@ class ProxyScoringCallback(TrainerCallback):
         for snapshot in self._snapshots_at(state.global_step, kwargs):
             self._begin(snapshot)
             if state.is_world_process_zero:
-                snapshots.copy_checkpoint(checkpoint, snapshot.folder / snapshots.MODEL)
+                with_state = getattr(self.scorer, "step", "sgd") == "adam"
+                snapshots.copy_checkpoint(checkpoint, snapshot.folder / snapshots.MODEL, with_state)
                 snapshot.finish()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -214,6 +237,13 @@ class ProxyScoringCallback(TrainerCallback):
                 "Training ended at step %d of %d and never reached the shares %s: they have no scores.",
                 state.global_step, state.max_steps, missed,
             )  # fmt: skip
+
+    def _sees_rows(self, args: Any) -> bool:
+        """Whether the batches show which rows they hold: each for itself, and with the tokens `scorer.labels` gives."""
+        if getattr(args, "packing", False) or getattr(args, "padding_free", False):
+            return False
+        labels = vars(getattr(self.scorer, "labels", Labels()))
+        return all(hasattr(args, name) and getattr(args, name) == value for name, value in labels.items())
 
     def _reach(self, step: int, args: Any, kwargs: dict[str, Any]) -> None:
         for snapshot in self._snapshots_at(step, kwargs):
@@ -235,7 +265,8 @@ class ProxyScoringCallback(TrainerCallback):
         """Clear what an earlier run left but its journal, and write which rows each process has seen."""
         rank, _ = _rank_and_world()
         if rank == 0:
-            snapshot.clear()
+            snapshot.forget()
+            snapshot.folder.mkdir(parents=True, exist_ok=True)
         _wait()
         if not snapshot.folder.is_dir():
             raise DataselError(
@@ -251,13 +282,39 @@ class ProxyScoringCallback(TrainerCallback):
         world = min(world, len(self.pool))
         if rank < world:
             share = self.pool.shard(world, rank, contiguous=True)
-            proxy = snapshot.proxy(self.scorer.proxy)
-            scorer = dataclasses.replace(self.scorer, proxy=proxy)
+            scorer = self._scorer_at(snapshot)
             logger.info("Scoring %d rows at %s of the training.", len(share), percent(snapshot.fraction))
-            found = score(share, scorer, journal=snapshot.folder / snapshots.JOURNAL)
-            found = found.select_columns(list(scorer.columns)).add_column(SEEN, self._flags(snapshot, share, proxy))
-            found.to_parquet(str(snapshot.folder / f"scores-{rank:05d}-of-{world:05d}.parquet"))
+            # A journal each: SQLite's may not be shared over a network file system.
+            found = score(share, scorer, journal=snapshot.folder / f"journal-{rank:05d}.sqlite")
+            seen = self._flags(snapshot, share, scorer.proxy)
+            found = found.select_columns(list(scorer.columns)).add_column(SEEN, seen)
+            found.to_parquet(str(snapshot.folder / f"scores-{self._key(scorer)}-{rank:05d}-of-{world:05d}.parquet"))
         _wait()
+
+    def _scorer_at(self, snapshot: Snapshot) -> Any:
+        return dataclasses.replace(self.scorer, proxy=snapshot.proxy(self.scorer.proxy))
+
+    def _key(self, scorer: Any) -> str:
+        """Of what the numbers follow from: the scorer with these very weights, and the pool's rows in their order."""
+        return spec_key({"scorer": scorer.spec, "rows": self._rows_digest})
+
+    @functools.cached_property
+    def _rows_digest(self) -> str:
+        digest = blake2b(digest_size=16)
+        for row in content_only(self.pool):
+            digest.update(row_digest(row).encode())
+        return digest.hexdigest()
+
+    def _read_scores(self, snapshot: Snapshot) -> Dataset | None:
+        """The columns of all processes in pool order, or None where this scorer did not finish on this pool."""
+        from datasets import Dataset
+
+        for whole in sorted(snapshot.folder.glob(f"scores-{self._key(self._scorer_at(snapshot))}-00000-of-*.parquet")):
+            stem, world = whole.stem.replace("-00000-of-", " ").split()
+            parts = [snapshot.folder / f"{stem}-{rank:05d}-of-{world}.parquet" for rank in range(int(world))]
+            if all(part.is_file() for part in parts):
+                return Dataset.from_parquet([str(part) for part in parts], keep_in_memory=True)
+        return None
 
     def _flags(self, snapshot: Snapshot, rows: Dataset, proxy: Proxy) -> Any:
         import pyarrow as pa
@@ -266,18 +323,9 @@ class ProxyScoringCallback(TrainerCallback):
         if not files:
             return pa.nulls(len(rows), pa.bool_())
         labels = getattr(self.scorer, "labels", Labels())
-        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(proxy.model, revision=proxy.revision), labels)
+        code = {"revision": proxy.revision, "trust_remote_code": proxy.trust_remote_code}
+        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(proxy.model, **code), labels)
         return pa.array(flags(content_only(rows), tokenizer, labels, read_seen(snapshot.folder)))
-
-
-def _read_scores(snapshot: Snapshot) -> Dataset | None:
-    """The columns of all processes in pool order, or None while a part is missing."""
-    from datasets import Dataset
-
-    parts = sorted(snapshot.folder.glob("scores-*-of-*.parquet"))
-    if not parts or len(parts) != int(parts[0].stem.rpartition("-")[2]):
-        return None
-    return Dataset.from_parquet([str(part) for part in parts], keep_in_memory=True)
 
 
 def _rank_and_world() -> tuple[int, int]:
@@ -290,3 +338,12 @@ def _wait() -> None:
     """Until every process is here."""
     if _rank_and_world()[1] > 1:
         torch.distributed.barrier()
+
+
+def _agreed(answer: bool) -> bool:
+    """What process 0 says: others may look a moment later, at files that changed meanwhile."""
+    if _rank_and_world()[1] == 1:
+        return answer
+    said = [answer]
+    torch.distributed.broadcast_object_list(said, src=0)
+    return said[0]

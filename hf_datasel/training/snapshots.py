@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MODEL = "model"
-JOURNAL = "journal.sqlite"
 RECORD = "snapshot.json"
 MODEL_FILES = {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}
 
@@ -51,16 +50,14 @@ class Snapshot:
         model = self.folder / MODEL
         if (model / "adapter_config.json").is_file():
             return replace(start, adapter=str(model))
-        return replace(start, model=str(model), revision=None)
+        return replace(start, model=str(model), revision=None, adapter=None)
 
-    def clear(self) -> None:
-        """Remove what an earlier run left, but for its journal: its entries are keyed by the weights."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.iterdir():
-            if path.name == MODEL:
-                shutil.rmtree(path)
-            elif not path.name.startswith(JOURNAL):
-                path.unlink()
+    def forget(self) -> None:
+        """Remove the weights an earlier run left. Scores and journals are keyed by the weights, and may stay."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / MODEL, ignore_errors=True)
+        for path in self.folder.glob("seen-*.npy"):
+            path.unlink()
 
     def finish(self) -> None:
         """Write the record, last: it says that the weights beside it are complete."""
@@ -106,19 +103,21 @@ def write_model(
     if tokenizer is None:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(start.model, revision=start.revision)
+        code = {"revision": start.revision, "trust_remote_code": start.trust_remote_code}
+        tokenizer = AutoTokenizer.from_pretrained(start.model, **code)
     tokenizer.save_pretrained(folder)
     if optimizer is not None:
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")
 
 
-def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
+def copy_checkpoint(checkpoint: Path, folder: Path, with_optimizer: bool = False) -> None:
     """Keep what scoring needs of a checkpoint that Trainer wrote, and may soon delete.
 
     Raises:
         DataselError: the checkpoint holds no whole weights.
     """
-    files = [path for path in checkpoint.iterdir() if path.suffix in MODEL_FILES or path.name == "optimizer.pt"]
+    wanted = {"optimizer.pt"} if with_optimizer else set()
+    files = [path for path in checkpoint.iterdir() if path.suffix in MODEL_FILES or path.name in wanted]
     if not any(path.suffix == ".safetensors" for path in files):
         raise DataselError(
             f"`mode` is 'snapshot' and {str(checkpoint)!r} holds no safetensors, expected whole weights. Let the launcher "

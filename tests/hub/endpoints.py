@@ -273,7 +273,8 @@ def commit(request: Request) -> Any:
     repo = repository(request, write=True, anyones=pull_request)
     header, *operations = commit_lines(request.body)
     revision, parent = request.parts["revision"], header.get("parentCommit")
-    if request.state.races and not pull_request:
+    raced = request.state.raced_branch in (None, revision)
+    if request.state.races and raced and not pull_request:
         request.state.races -= 1
         commit_elsewhere(repo, revision)
     if pull_request:

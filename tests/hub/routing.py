@@ -24,6 +24,7 @@ class State:
     repos: dict[tuple[str, str], Repository] = field(default_factory=dict)
     uploads: dict[str, tuple[Repository, str, int]] = field(default_factory=dict)
     races: int = 0
+    raced_branch: str | None = None
     log: list[tuple[str, str, int]] = field(default_factory=list)
     unrouted: list[tuple[str, str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)

@@ -111,10 +111,10 @@ class LoopbackHub:
             self.faults.append(fault)
         return fault
 
-    def race(self, times: int = 1) -> None:
-        """Before each of the next commits, someone else's lands on the same branch."""
+    def race(self, times: int = 1, branch: str | None = None) -> None:
+        """Before each of the next commits (to `branch`, or any), someone else's lands on the same branch."""
         with self.lock:
-            self.state.races = times
+            self.state.races, self.state.raced_branch = times, branch
 
     @property
     def repos(self) -> dict[tuple[str, str], Repository]:
@@ -301,8 +301,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve a Hugging Face Hub on the loopback until Ctrl-C.")
     parser.add_argument("--port", type=int, default=0, help="0 for any that is free")
     hub = LoopbackHub(parser.parse_args().port).start()
-    print(f"export HF_ENDPOINT={hub.url} HF_HUB_DISABLE_XET=1 HF_TOKEN={hub.token}", flush=True)
     try:
+        print(f"export HF_ENDPOINT={hub.url} HF_HUB_DISABLE_XET=1 HF_TOKEN={hub.token}", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         hub.stop()

@@ -154,14 +154,122 @@ def test_all_faults_at_once_too(hub, selection, monkeypatch):
     is_whole(hub, selection, done)
 
 
-def test_somebody_elses_commit_is_kept(hub, selection):
+@pytest.mark.parametrize("times", [1, 3])
+def test_somebody_elses_commit_is_kept(hub, selection, times):
     send(selection, hub, config_name="first")
-    hub.race(1)
+    hub.race(times, branch="main")
     done = send(selection, hub)
     history = commits(hub)
-    assert history[-1].oid == done.commit
-    others = set(history[-2].files) - set(history[-3].files)
-    assert others and others <= set(history[-1].files)
+    assert len(history) == 2 + times + 1 and history[-1].oid == done.commit
+    assert sum(path.startswith("elsewhere-") for path in history[-1].files) == times
+
+
+def test_a_repository_that_never_rests_is_given_up_on(hub, selection):
+    hub.race(100, branch="main")
+    with pytest.raises(PublishError, match="changed by others 5 times"):
+        send(selection, hub)
+    assert all(path.startswith(("elsewhere-", ".git")) for path in commits(hub)[-1].files)
+
+
+README_OF_MINE = (
+    "---\nlicense: cc-by-4.0\nconfigs:\n- config_name: mine\n  data_files: mine/*\n---\n\nDo not lose this.\n"
+)
+
+
+@pytest.mark.parametrize("status", [403, 501, 500])
+@pytest.mark.parametrize("times", [1, 2, 40])
+def test_a_readme_that_cannot_be_read_is_not_one_that_is_missing(hub, selection, monkeypatch, status, times):
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
+    hub.plant(REPO, files={"README.md": README_OF_MINE.encode(), "mine/a.parquet": b"x"})
+    hub.fail("HEAD", "/resolve/.*README.md", status=status, times=times)
+    try:
+        send(selection, hub)
+    except PublishError as error:
+        assert f"HTTP {status}" in str(error)
+    text = commits(hub)[-1].files["README.md"].decode()
+    assert "Do not lose this." in text and "config_name: mine" in text
+
+
+def test_what_a_killed_run_left_behind_changes_nothing(hub, selection):
+    api = HfApi(token=hub.token)
+    hub.plant(REPO, files={"README.md": b"Old words."})
+    for branch in ("datasel-top-25", "datasel-top-25-0a1b2c3d"):
+        api.create_branch(REPO, repo_type="dataset", branch=branch)
+    api.upload_file(path_or_fileobj=b"Newer words.", path_in_repo="README.md", repo_id=REPO, repo_type="dataset")
+    hub.fail("DELETE", "/branch/", status=503)
+    send(selection, hub)
+    text = commits(hub)[-1].files["README.md"].decode()
+    assert "Newer words." in text and "Old words." not in text
+    assert {"datasel-top-25", "datasel-top-25-0a1b2c3d"} <= set(hub.repo(REPO).branches)
+
+
+def test_two_publishers_of_one_name_do_not_mix(hub, scored, selection, monkeypatch):
+    from hf_datasel.hub.landing import Landing
+
+    verify, other = Landing._verify, select(scored, TopFraction("s", 0.5))
+
+    def meanwhile(self, revision):
+        verify(self, revision)
+        monkeypatch.setattr(Landing, "_verify", verify)
+        send(other, hub)
+
+    monkeypatch.setattr(Landing, "_verify", meanwhile)
+    done = send(selection, hub)
+    is_whole(hub, selection, done)
+    assert len(commits(hub)) == 3
+
+
+@pytest.mark.parametrize("path", ["top-25/cat.jpg", "top-25-scored/rows.parquet"])
+def test_other_peoples_folders_are_not_emptied(hub, selection, path):
+    hub.plant(REPO, files={"README.md": README_OF_MINE.encode(), path: b"precious"})
+    with pytest.raises(PublishError, match="holds other files in that folder"):
+        send(selection, hub)
+    assert commits(hub)[-1].files[path] == b"precious"
+
+
+def test_a_repository_of_bare_files_keeps_loading_as_it_did(hub, selection):
+    hub.plant(REPO, files={"train.jsonl": b'{"a": 1}'})
+    with pytest.raises(PublishError, match="holds data without `configs`"):
+        send(selection, hub)
+
+
+def test_a_readme_of_broken_yaml_is_said(hub, selection):
+    hub.plant(REPO, files={"README.md": b"---\n: [\n---\n"})
+    with pytest.raises(PublishError, match="whose YAML cannot be read"):
+        send(selection, hub)
+
+
+def test_rows_that_got_lost_are_sent_again(hub, selection):
+    send(selection, hub)
+    HfApi(token=hub.token).delete_folder("top-25", REPO, repo_type="dataset")
+    is_whole(hub, selection, send(selection, hub))
+
+
+def test_old_shards_go(hub, selection):
+    send(selection, hub)
+    old = commits(hub)[-1].files["top-25/train-00000-of-00001.parquet"]
+    api = HfApi(token=hub.token)
+    shard = "top-25/train-00001-of-00002.parquet"
+    api.upload_file(path_or_fileobj=old, path_in_repo=shard, repo_id=REPO, repo_type="dataset")
+    done = send(selection, hub)
+    assert shard not in commits(hub)[-1].files
+    is_whole(hub, selection, done)
+
+
+def test_a_commit_that_landed_is_not_called_a_failure(hub, selection, monkeypatch):
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
+    hub.fail("POST", "/commit/main", status=500, after=True)
+    hub.fail("POST", "/commit/main", status=501, times=5)
+    done = send(selection, hub)
+    assert len(commits(hub)) == 2 and commits(hub)[-1].oid == done.commit
+
+
+def test_the_hub_says_how_long_to_wait(hub, selection, monkeypatch):
+    waited = []
+    monkeypatch.setattr(client.time, "sleep", waited.append)
+    hub.fail("POST", "/commit/main", status=429, headers={"Retry-After": "17"})
+    send(selection, hub)
+    assert 17.0 in waited
 
 
 def test_a_second_publication_of_the_same_makes_no_second_commit(hub, selection):
@@ -206,11 +314,26 @@ def test_fewer_rows_than_before_leave_no_old_ones(hub, scored, selection):
 
 def test_a_pull_request_leaves_main_alone(hub, selection):
     done = send(selection, hub, create_pr=True)
-    assert len(commits(hub)) == 1
+    assert len(commits(hub)) == 1 and list(hub.repo(REPO).branches) == ["main"]
     kept = load_dataset(REPO, "top-25", split="train", revision="refs/pr/1", token=hub.token)
     assert kept["row_id"][:] == selection.ids
     assert load_selection(REPO, revision="refs/pr/1", token=hub.token).ids == selection.ids
-    assert done.commit in [commit.oid for commit in commits(hub, "refs/pr/1")]
+    assert done.commit in [commit.oid for commit in commits(hub, "refs/pr/1")] and "discussions/1" in done.url
+
+
+def test_a_light_pull_request_takes_the_content_away(hub, selection):
+    send(selection, hub)
+    send(selection, hub, light=True, create_pr=True, overwrite=True)
+    assert not [path for path in hub.repo(REPO).at("refs/pr/1").files if path.startswith("top-25-scored/")]
+    table = load_dataset(REPO, "top-25", split="train", revision="refs/pr/1", token=hub.token)
+    assert "prompt" not in table.column_names
+
+
+def test_there_is_nothing_to_ask_for_where_it_is_there_already(hub, selection):
+    send(selection, hub)
+    with pytest.raises(PublishError, match="nothing to ask for"):
+        send(selection, hub, create_pr=True)
+    assert list(hub.repo(REPO).branches) == ["main"] and not hub.repo(REPO).pull_requests
 
 
 def test_a_light_one_has_ids_and_scores_and_no_content(hub, selection):
@@ -218,11 +341,11 @@ def test_a_light_one_has_ids_and_scores_and_no_content(hub, selection):
     table = load_dataset(REPO, split="train", token=hub.token)
     assert table.column_names == ["row_id", "s", "s_status", "selection_rank"] and len(table) == 40
     assert load_selection(REPO, token=hub.token).ids == selection.ids
-    everything = b"".join(commits(hub)[-1].files.values())
-    for row in selection.pool.select(range(5)):
-        assert row["prompt"][:30].encode() not in everything
-    assert "no content" in DatasetCard.load(REPO, token=hub.token).text
-    assert done.commit
+    parquet = [path for path in commits(hub)[-1].files if path.endswith(".parquet")]
+    assert sorted(parquet) == ["selections/top-25/rows.parquet", "top-25/train-00000-of-00001.parquet"]
+    text = DatasetCard.load(REPO, token=hub.token).text
+    assert "no content" in text and "What was kept" not in text and "| answer |" not in text
+    assert done.light
 
 
 def test_a_dry_run_writes_the_same_and_sends_nothing(hub, selection, tmp_path):
@@ -260,7 +383,7 @@ def test_a_wrong_repo_id_is_refused_before_anything_is_sent(hub, selection, repo
     assert hub.log == []
 
 
-@pytest.mark.parametrize("name", ["data", "default", "top 25", "../up", ""])
+@pytest.mark.parametrize("name", ["data", "default", "top 25", "../up", "", "selections", "assets", "top-25-scored"])
 def test_a_wrong_config_name_is_refused(hub, selection, name):
     with pytest.raises(PublishError, match="`config_name` is"):
         send(selection, hub, config_name=name)
@@ -280,6 +403,8 @@ def test_a_token_that_is_none_or_may_not_write(hub, selection):
     for token, message in ((wrong, "HTTP 401.*not valid"), (hub.read_token, "HTTP 403.*may not write")):
         with pytest.raises(PublishError, match=message) as caught:
             send(selection, hub, token=token)
+        # Collectors of errors follow these, down to the request and its headers.
+        assert caught.value.__cause__ is None and caught.value.__context__ is None
         assert token not in str(caught.value)
         assert untouched(hub)
 
@@ -318,13 +443,14 @@ def test_a_failure_that_lasts_leaves_main_as_it_was_and_a_later_run_ends_well(
 
 
 def test_rows_that_come_back_changed_never_land(hub, selection, monkeypatch):
-    from hf_datasel.hub import dataset
+    from hf_datasel.hub.landing import Landing
 
-    read = dataset._Push._row_ids
-    monkeypatch.setattr(dataset._Push, "_row_ids", lambda self, name, revision: read(self, name, revision)[:-1])
-    with pytest.raises(PublishError, match="gave back 9 rows of 'top-25' that are not the 10 sent"):
-        send(selection, hub)
-    assert len(commits(hub)) == 1
+    read = Landing._row_ids
+    monkeypatch.setattr(Landing, "_row_ids", lambda self, name, revision: read(self, name, revision)[:-1])
+    for create_pr in (False, True):
+        with pytest.raises(PublishError, match="gave back 9 rows of 'top-25' that are not the 10 sent"):
+            send(selection, hub, create_pr=create_pr)
+    assert len(commits(hub)) == 1 and not hub.repo(REPO).pull_requests
 
 
 def test_an_empty_selection_and_one_without_rows_are_refused(hub, selection, scored, tmp_path):
@@ -354,7 +480,11 @@ def test_a_token_is_in_nothing_that_is_written(hub, selection, tmp_path, caplog)
         publish(selection, REPO, "top-25", dry_run=tmp_path, token=hub.token, plots=False)
     stored = [content for commit in commits(hub) for content in commit.files.values()]
     written = [path.read_bytes() for path in Path(tmp_path).rglob("*") if path.is_file()]
-    assert all(hub.token.encode() not in content for content in [*stored, *written])
+    tables = [
+        str(load_dataset(REPO, name, split="train", token=hub.token).to_list()) for name in ("top-25", "top-25-scored")
+    ]
+    texts = [content.decode(errors="ignore") for content in [*stored, *written]]
+    assert all(hub.token not in text for text in [*texts, *tables])
     assert hub.token not in caplog.text
 
 
@@ -369,3 +499,33 @@ def test_hostile_rows_cannot_break_the_card(hub):
     assert "<script>" not in text and text.count("<!-- hf_datasel: end of top-25 -->") == 1
     assert "\n# Not a heading" not in text
     assert send(select(rows, TopFraction("s", 0.5)), hub).commit == done.commit
+
+
+def test_images_of_a_dry_run_are_in_it(hub, tmp_path):
+    from datasets import Features, Image, Value
+    from PIL import Image as Pictures
+
+    for n in range(4):
+        Pictures.new("RGB", (8, 8), (60 * n, 0, 0)).save(tmp_path / f"{n}.png")
+    rows = {"prompt": list("abcd"), "completion": list("ABCD"), "s": [4.0, 3.0, 2.0, 1.0]}
+    rows["image"] = [str(tmp_path / f"{n}.png") for n in range(4)]
+    features = Features(
+        {"prompt": Value("string"), "completion": Value("string"), "s": Value("float64"), "image": Image()}
+    )
+    chosen = select(Dataset.from_dict(rows, features=features), TopFraction("s", 0.5))
+    publish(chosen, REPO, "top", plots=False, dry_run=tmp_path / "tree")
+    found = load_dataset(str(tmp_path / "tree"), "top", split="train").cast_column("image", Image(decode=False))
+    assert all(row["image"]["bytes"] and "/" not in (row["image"]["path"] or "") for row in found)
+    send(chosen, hub, config_name="top")
+    assert load_dataset(REPO, "top", split="train", token=hub.token)[0]["image"].size == (8, 8)
+
+
+def test_places_on_this_machine_stay_here(hub, scored, tmp_path):
+    specs = [
+        {"scorer": "S", "proxy": {"model": "/home/me/proxies/small", "adapter": "../private/lora", "tag": "/think"}}
+    ]
+    done = send(select(scored, TopFraction("s", 0.25), specs), hub, sources=[Source(str(tmp_path), license="mit")])
+    assert done.provenance["scorers"][0]["proxy"] == {"model": "small", "adapter": "lora", "tag": "/think"}
+    assert done.provenance["sources"][0]["dataset"] == tmp_path.name
+    small = [content.decode(errors="ignore") for content in commits(hub)[-1].files.values()]
+    assert not [text for text in small if "/home/me" in text or "../private" in text or str(tmp_path) in text]

@@ -105,6 +105,17 @@ def test_a_dry_run_writes_all_cards_and_sends_nothing(hub, recipe, capsys):
     assert "publish/README.md" in capsys.readouterr().out
 
 
+def test_what_cannot_be_finished_is_not_begun(hub, recipe, capsys):
+    folder = recipe.parent / "run"
+    for change, message in (
+        ("publish.model_repo_id=solver", "`repo_id` is 'solver'"),
+        ("train.target={target: x, method: lora, lora: {bias: all}}", "which `trl sft` does not know"),
+    ):
+        assert main(["publish", str(recipe), "--output-dir", str(folder), "--set", change]) == 1
+        assert message in capsys.readouterr().err
+        assert hub.log == []
+
+
 def test_a_recipe_that_does_not_say_where_to(hub, recipe, capsys):
     folder = recipe.parent / "run"
     assert main(["publish", str(recipe), "--output-dir", str(folder), "--set", "publish.repo_id=null"]) == 1
@@ -152,10 +163,17 @@ def test_a_model_lands_once_whatever_happens(hub, trained, path, kind):
 
 
 def test_an_adapter_is_called_one(hub, trained, tmp_path):
-    (trained / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    config = {"peft_type": "LORA", "base_model_name_or_path": "/home/me/models/base", "r": 4}
+    (trained / "adapter_config.json").write_text(json.dumps(config))
     publish_model(trained, "tester/solver", ON, base_model="Qwen/Qwen3-0.6B", dry_run=tmp_path / "card")
     card = ModelCard.load(tmp_path / "card" / "README.md")
     assert card.data.library_name == "peft" and card.data.base_model == "Qwen/Qwen3-0.6B"
+    (trained / "notes.txt").write_text("not yours")
+    (trained / "train.py").write_text("not yours")
+    publish_model(trained, "tester/solver", ON, base_model="Qwen/Qwen3-0.6B", token=hub.token)
+    files = hub.repo("tester/solver", "model").at("main").files
+    assert json.loads(files["adapter_config.json"]) == {**config, "base_model_name_or_path": "base"}
+    assert "notes.txt" not in files and "train.py" not in files
 
 
 def test_a_folder_without_weights_is_refused(hub, tmp_path):

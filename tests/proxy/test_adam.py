@@ -107,6 +107,34 @@ def test_what_is_not_there_is_said(tiny_model, checkpoint, anchors, pool, tmp_pa
         load_adam_state(tmp_path / "optimizer.pt", checkpoint.load())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"amsgrad": True}, {"maximize": True}, {"decoupled_weight_decay": False, "weight_decay": 0.1}, {"eps": 1e-3}],
+)
+def test_variants_of_adam_are_refused(checkpoint, tmp_path, change):
+    state = torch.load(checkpoint.optimizer, weights_only=True)
+    state["param_groups"][0].update(change)
+    torch.save(state, tmp_path / "optimizer.pt")
+    with pytest.raises(DataselError, match="not the state of AdamW"):
+        load_adam_state(tmp_path / "optimizer.pt", checkpoint.load())
+
+
+def test_a_part_of_the_model_trained_and_named(tiny_model, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("self_attn" in name)
+    rows = Dataset.from_list([{"input_ids": [1, n, n + 1], "labels": [1, n, n + 1]} for n in range(9, 25)])
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=2, save_steps=2, report_to="none", use_cpu=True, disable_tqdm=True
+    )
+    Trainer(model, arguments, train_dataset=rows, processing_class=AutoTokenizer.from_pretrained(tiny_model)).train()
+    named = Proxy(str(tmp_path / "checkpoint-2"), trainable=("self_attn",))
+    state = load_adam_state(named.optimizer, named.load())
+    assert state.steps == 2 and all("self_attn" in name for name in state.mean)
+    with pytest.raises(DataselError, match=r"name that part in `proxy\.trainable`"):
+        load_adam_state(named.optimizer, Proxy(named.model).load())
+
+
 def test_another_state_is_another_spec(checkpoint, anchors):
     import shutil
     from pathlib import Path

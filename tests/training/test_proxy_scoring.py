@@ -12,7 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from hf_datasel import Labels, LossTrajectoryCallback, OneStepTrain, Perplexity, Proxy, ProxyScoringCallback
@@ -31,7 +31,25 @@ def rows():
     return Dataset.from_list(sums(32))
 
 
-def train(model, rows, folder, callbacks=(), peft_config=None, **arguments):
+class StopAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step == self.step
+
+
+def train(
+    model,
+    rows,
+    folder,
+    callbacks=(),
+    peft_config=None,
+    eval_dataset=None,
+    resume=None,
+    callbacks_beside=(),
+    **arguments,
+):
     config = SFTConfig(**{
         "output_dir": str(folder), "max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-2,
         "report_to": "none", "save_strategy": "no", "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
@@ -41,11 +59,12 @@ def train(model, rows, folder, callbacks=(), peft_config=None, **arguments):
         model=AutoModelForCausalLM.from_pretrained(model),
         args=config,
         train_dataset=rows,
+        eval_dataset=eval_dataset,
         processing_class=AutoTokenizer.from_pretrained(model),
         peft_config=peft_config,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *callbacks_beside],
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(str(folder))
     return trainer
 
@@ -119,6 +138,61 @@ def test_rows_trained_on_so_far_are_flagged(tiny, rows, tmp_path):
     assert sum(seen["0pct"]) == 0
     assert sum(seen["25pct"]) == 8
     assert seen["100pct"] == [True] * 32 + [False] * 5
+
+
+def test_rows_only_looked_at_are_not_flagged(tiny, rows, tmp_path):
+    strangers = Dataset.from_list([{"prompt": f"{n} - 1 = ", "completion": str(n - 1)} for n in range(5)])
+    scoring = callback(tiny, strangers, tmp_path / "scores", at=(1,))
+    config = {"eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 2}
+    train(tiny, rows, tmp_path / "run", [scoring], eval_dataset=strangers, **config)
+    assert scoring.scored["seen_in_training_at_100pct"][:] == [False] * 5
+
+
+@pytest.mark.parametrize("difference", ["resumed", "another max_length"])
+def test_what_cannot_be_known_is_null(tiny, rows, tmp_path, difference):
+    if difference == "resumed":
+        train(tiny, rows, tmp_path / "run", save_strategy="steps", save_steps=4)
+    scoring = callback(tiny, rows, tmp_path / "scores", at=(0.75,))
+    options = {"max_length": 63} if difference == "another max_length" else {}
+    resume = str(tmp_path / "run" / "checkpoint-4") if difference == "resumed" else None
+    train(tiny, rows, tmp_path / "run", [scoring], resume=resume, **options)
+    assert scoring.scored["seen_in_training_at_75pct"][:] == [None] * len(rows)
+
+
+def test_scores_are_of_this_pool_and_this_scorer_and_this_training(tiny, rows, tmp_path):
+    folder = tmp_path / "scores"
+    first = callback(tiny, rows, folder, at=(0.25, 1))
+    train(tiny, rows, tmp_path / "run", [first])
+    for other in (
+        callback(tiny, rows.select(range(9)), folder, at=(0.25, 1)),
+        callback(tiny, rows, folder, at=(0.25, 1), reduction="sum"),
+    ):
+        with pytest.raises(DataselError, match="holds no scores"):
+            other.scored  # noqa: B018
+        again = other.score_snapshots()
+        alone = dataclasses.replace(other.scorer, proxy=other.snapshots[0].proxy(Proxy(tiny)))(other.pool[:])
+        assert again["ost_utility_at_25pct"][:] == approx(alone["ost_utility"])
+    assert "ost_utility_at_100pct" in first.scored.column_names
+    # A second training that ends early has no business with the end of the first.
+    second = callback(tiny, rows, folder, at=(0.25, 1))
+    train(tiny, rows, tmp_path / "run", [second], max_steps=8, seed=4, callbacks_beside=[StopAt(3)])
+    assert "ost_utility_at_100pct" not in second.scored.column_names
+
+
+def test_two_callbacks_may_share_a_folder(tiny, rows, tmp_path):
+    first = callback(tiny, rows, tmp_path / "scores", at=(0.25,))
+    second = callback(tiny, rows.select(range(9)), tmp_path / "scores", at=(0.25,))
+    train(tiny, rows, tmp_path / "run", [first, second])
+    assert len(first.scored) == 32 and len(second.scored) == 9
+    assert second.scored["ost_utility_at_25pct"][:] == approx(first.scored["ost_utility_at_25pct"][:9])
+
+
+def test_parts_of_another_number_of_processes_are_no_obstacle(tiny, rows, tmp_path):
+    scoring = callback(tiny, rows, tmp_path / "scores", at=(0.25,))
+    train(tiny, rows, tmp_path / "run", [scoring])
+    part = next((tmp_path / "scores" / "at_25pct").glob("scores-*"))
+    (part.parent / part.name.replace("-of-00001", "-of-00002")).write_bytes(part.read_bytes())
+    assert len(scoring.scored) == 32
 
 
 def test_packed_rows_cannot_be_told_and_are_null(tiny, rows, tmp_path):
@@ -220,12 +294,22 @@ def test_a_scored_snapshot_is_not_scored_again_and_a_stopped_one_goes_on(tiny, r
         ({"mode": "snapshot", "at": (0, 1)}, "starting model"),
         ({"pool": Dataset.from_list([])}, "`pool` has no rows"),
         ({"scorer": "length"}, "`scorer` is a str"),
+        ({"pool": Dataset.from_list(ANCHORS)}, "shares 4 rows with `anchors`"),
+        ({"pool": Dataset.from_list([{**ANCHORS[0], "ost_utility": 0.0}])}, "already has the columns"),
     ],
 )
-def test_bad_arguments_are_named(tiny, rows, tmp_path, change, message):
+def test_bad_arguments_are_named_before_training(tiny, rows, tmp_path, change, message):
     scorer = OneStepTrain(Proxy(tiny), ANCHORS, labels=LABELS)
-    with pytest.raises(BadRecipe, match=message):
+    with pytest.raises(DataselError, match=message):
         ProxyScoringCallback(**{"pool": rows, "scorer": scorer, "folder": tmp_path, **change})
+
+
+def test_adam_needs_adam_and_more_than_the_start(tiny, rows, tmp_path):
+    with pytest.raises(BadRecipe, match="no state at the start"):
+        callback(tiny, rows, tmp_path, at=(0, 0.5), step="adam")
+    scoring = callback(tiny, rows, tmp_path / "scores", at=(0.5,), step="adam")
+    with pytest.raises(BadRecipe, match="expected Adam or AdamW"):
+        train(tiny, rows, tmp_path / "run", [scoring], optim="sgd")
 
 
 def test_sharded_weights_are_recognised_and_refused(tiny, rows, tmp_path):
@@ -266,6 +350,9 @@ model, folder, scored = sys.argv[1:]
 rows = Dataset.from_list(sums(33))
 scoring = [callback(model, rows, folder + "/scores", at=(0.5, 1.0))] if scored == "yes" else []
 train(model, rows, folder + "/run", scoring, max_steps=4)
+import torch
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()  # else its threads may abort the interpreter on its way out
 """
 
 
@@ -289,8 +376,8 @@ def test_two_ranks_share_the_pool_and_train_the_same(tiny, tmp_path):
     assert same_weights(tmp_path / "without" / "run", tmp_path / "with" / "run")
     pool = Dataset.from_list(sums(33))
     scoring = callback(tiny, pool, tmp_path / "with" / "scores", at=(0.5, 1.0))
-    parts = sorted(path.name for path in (tmp_path / "with" / "scores" / "at_50pct").glob("scores-*"))
-    assert parts == ["scores-00000-of-00002.parquet", "scores-00001-of-00002.parquet"]
+    parts = sorted(path.name[-22:] for path in (tmp_path / "with" / "scores" / "at_50pct").glob("scores-*"))
+    assert parts == ["00000-of-00002.parquet", "00001-of-00002.parquet"]
     scored = scoring.scored
     for snapshot in scoring.snapshots:
         alone = dataclasses.replace(scoring.scorer, proxy=snapshot.proxy(Proxy(tiny)))(pool[:])
