@@ -58,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
             "--set", action="append", default=[], metavar="PLACE=VALUE", dest="overrides",
             help="a value of the recipe by its dotted place, such as score.proxy.dtype=float64; may be repeated",
         )  # fmt: skip
+        command.add_argument(
+            "--runner", choices=("local", "torchrun", "ray"), default="local",
+            help="who scores: this process, several on this machine, or the actors of a Ray cluster",
+        )  # fmt: skip
+        command.add_argument("--processes", type=int, default=1, help="how many workers (default: 1)")
         dry = "check the recipe and its data, run nothing"
         if name == "publish":
             dry = "write what would be published to the run folder's publish/, send nothing"
@@ -73,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run and arguments.command != "publish":
         print(f"{arguments.recipe} is sound: {len(recipe.pool_rows)} rows in the pool.")
         return 0
-    run = Run(recipe, arguments.output_dir)
+    run = Run(recipe, arguments.output_dir, arguments.runner, arguments.processes)
     run.write_recipe()
     if arguments.command == "score":
         print(f"{len(run.scored())} rows scored: {arguments.output_dir / 'scores'}")

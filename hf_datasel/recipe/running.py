@@ -22,7 +22,7 @@ from hf_datasel.recipe import reporting
 from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.rows import content_only, row_digest, with_row_ids
-from hf_datasel.runs import score, spec_key
+from hf_datasel.runs import Runner, score, spec_key
 from hf_datasel.selectors import Selection, select
 
 
@@ -46,10 +46,13 @@ class Run:
     Args:
         recipe: checked.
         folder: made if missing.
+        runner, processes: who scores (see `score`).
     """
 
     recipe: Recipe
     folder: Path
+    runner: Runner = "local"
+    processes: int = 1
 
     def write_recipe(self) -> None:
         """`recipe.yaml`: every default written out, local files by absolute path; it replays the run."""
@@ -74,7 +77,9 @@ class Run:
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
             return self._join(folder / "scores.parquet")
-        scored = score(self.pool, *scorers, journal=folder / "journal.sqlite")
+        scored = score(
+            self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
+        )
         scored = scored.add_column(SEEN, [row_id in seen for row_id in scored["row_id"]])
         columns = ["row_id", *(name for scorer in scorers for name in scorer.columns), SEEN]
         scored.select_columns(columns).to_parquet(str(folder / "scores.parquet"))

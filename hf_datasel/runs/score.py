@@ -17,6 +17,7 @@ from hf_datasel.rows import refuse_overlap, with_row_ids
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only
 from hf_datasel.rows.journal import resumed, using_journal
+from hf_datasel.runs.runners import RUNNERS, Runner, spread
 
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 CHUNK = 512
 
 
-def score(pool: Dataset, *scorers: Scorer, journal: str | Path | None = None) -> Dataset:
+def score(
+    pool: Dataset,
+    *scorers: Scorer,
+    journal: str | Path | None = None,
+    runner: Runner = "local",
+    processes: int = 1,
+) -> Dataset:
     """The pool with each scorer's columns added, and a `row_id` column if it had none.
 
     The same numbers as `pool.map(scorer, batched=True, batch_size=512)`. With a journal, a stopped run goes on where it
@@ -39,10 +46,16 @@ def score(pool: Dataset, *scorers: Scorer, journal: str | Path | None = None) ->
         scorers: called in turn.
         journal: file that keeps finished rows, keyed by scorer and row content. Without one, scorers with a proxy keep
             theirs where `HF_DATASEL_JOURNAL` says, or in the cache of Hugging Face.
+        runner: `"local"` is this process. `"torchrun"` starts `processes` of them on this machine, `"ray"` as many actors
+            on the cluster that Ray is connected to (or starts here). Both need `journal`: its folder, which all must see,
+            holds their work. The numbers are the same to the last bit, however many there are.
+        processes: how many workers; one per GPU where there are GPUs.
 
     Raises:
         BadRow: the pool is empty, or already has a column that a scorer writes.
         OverlapError: a scorer's anchors occur in the pool.
+        ValueError: an unknown runner, or one that is given no journal.
+        DataselError: a worker failed; what is finished is kept.
 
     Example:
         >>> from datasets import Dataset
@@ -53,11 +66,21 @@ def score(pool: Dataset, *scorers: Scorer, journal: str | Path | None = None) ->
     """
     from datasets import concatenate_datasets
 
+    if runner not in RUNNERS or processes < 1:
+        raise ValueError(
+            f"`runner` is {runner!r} with {processes} processes, expected one of {RUNNERS} and at least one."
+        )
+    if runner != "local" and journal is None:
+        raise ValueError(f"`journal` is missing, expected a file whose folder holds the work of runner={runner!r}.")
     check_pool(pool, scorers)
     scored = with_row_ids(pool)
     rows = content_only(pool.with_format(None))
     for scorer in scorers:
-        scored = concatenate_datasets([scored, columns_of(rows, scorer, journal)], axis=1)
+        if runner == "local" or journal is None or not getattr(scorer, "keeps_journal", False):
+            columns = columns_of(rows, scorer, journal)  # no model: not worth a process
+        else:
+            columns = spread(rows, scorer, Path(journal).parent, CHUNK, runner, processes)
+        scored = concatenate_datasets([scored, columns], axis=1)
     return scored
 
 
