@@ -24,10 +24,11 @@ from hf_datasel.selectors.comparison import SelectionDiff, compare
 from hf_datasel.selectors.membership import Membership, checksums
 from hf_datasel.selectors.ordering import as_ranking
 from hf_datasel.selectors.provenance import data_identity, json_like, package_versions, rule_spec
+from hf_datasel.selectors.streams import without_content
 
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
 logger = logging.getLogger(__name__)
 
@@ -243,10 +244,13 @@ class Selection:
         return texts
 
 
-def select(scored: Dataset, rule: Rule, scorer_specs: Sequence[Mapping[str, Any]] = ()) -> Selection:
+def select(scored: Dataset | IterableDataset, rule: Rule, scorer_specs: Sequence[Mapping[str, Any]] = ()) -> Selection:
     """Apply a rule to a scored dataset.
 
     Rows get a `row_id` where they have none. How many rows had no score is logged, as a warning if there are any.
+
+    A stream is read once for ids and scores alone; `kept` is then read in a second pass:
+    `scored.filter(selection, with_indices=True, batched=True)`.
 
     Args:
         scored: N rows with the columns the rule reads.
@@ -263,15 +267,19 @@ def select(scored: Dataset, rule: Rule, scorer_specs: Sequence[Mapping[str, Any]
         >>> select(Dataset.from_dict({"text": list("abcde"), "s": [3, 1, 4, 1, 5]}), TopFraction("s", 0.4))
         Selection(2 of 5 rows by TopFraction(column='s', fraction=0.4, drop_nonpositive=False), lowest kept score 4)
     """
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
-    if not isinstance(scored, Dataset):
-        raise BadBudget(
-            f"`scored` is a {type(scored).__name__}, expected one `datasets.Dataset`. Pass one split, e.g. "
-            f"`scored['train']`; a streamed dataset must be downloaded first."
-        )
     spec = rule_spec(rule)
-    pool = identified(scored)
+    is_stream = isinstance(scored, IterableDataset)
+    if is_stream:
+        pool = without_content(scored, rule)
+    elif isinstance(scored, Dataset):
+        pool = identified(scored)
+    else:
+        raise BadBudget(
+            f"`scored` is a {type(scored).__name__}, expected one `datasets.Dataset` or `IterableDataset`. Pass one split, "
+            f"e.g. `scored['train']`."
+        )
     row_ids = read_row_ids(pool)
     scores = read_numbers(pool, spec["column"]) if "column" in spec else np.full(len(pool), np.nan)
     indices = as_ranking(rule.rank(pool), len(pool), spec["rule"])
@@ -279,7 +287,7 @@ def select(scored: Dataset, rule: Rule, scorer_specs: Sequence[Mapping[str, Any]
         row = indices[np.isnan(scores[indices])][0]
         raise BadBudget(f"`rule` {spec['rule']} kept row {row}, whose {spec['column']!r} is NaN. Correct its `rank`.")
     selection = Selection(
-        pool=pool,
+        pool=None if is_stream else pool,
         indices=indices,
         row_ids=row_ids,
         scores=scores,
