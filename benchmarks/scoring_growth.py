@@ -76,5 +76,5 @@ def measure(pool: Path, runner: str = "local", processes: int = 1) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", code, str(pool), folder, runner, str(processes)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
     return json.loads(done.stdout.splitlines()[-1])

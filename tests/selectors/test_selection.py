@@ -145,7 +145,7 @@ def test_fields_and_specs_without_a_json_form_are_refused() -> None:
 
 
 def test_several_splits_are_refused() -> None:
-    with pytest.raises(BadBudget, match="`scored` is a DatasetDict, expected one `datasets.Dataset`"):
+    with pytest.raises(BadBudget, match=r"`scored` is a DatasetDict, expected one `datasets\.Dataset`"):
         select(DatasetDict(train=pool_of_six()), Full())
 
 
