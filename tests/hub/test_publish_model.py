@@ -67,9 +67,8 @@ def test_publish_load_apply_and_train_over_http(hub, recipe, tmp_path):
     config["output_dir"] = str(tmp_path / "out")
     (tmp_path / "sft.yaml").write_text(yaml.safe_dump(config))
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-    # What a user types is `trl sft --config sft.yaml`; this is the script it launches.
     done = subprocess.run(
-        [sys.executable, "-m", "trl.scripts.sft", "--config", str(tmp_path / "sft.yaml")],
+        [str(Path(sys.executable).with_name("trl")), "sft", "--config", str(tmp_path / "sft.yaml")],
         capture_output=True, text=True, check=False, env=environment, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
