@@ -103,7 +103,7 @@ def explained(error: Exception, what: str) -> PublishError:
     elif _passes(error, PASSING):
         advice = f"Tried {ATTEMPTS} times. Run the same again later: what is uploaded is not uploaded twice."
     else:
-        advice = "Run the same again after mending this: what is uploaded is not uploaded twice."
+        advice = "Mend this and run the same again."
     return PublishError(f"{what} failed ({_short(error)}). {advice}")
 
 

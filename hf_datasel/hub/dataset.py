@@ -104,6 +104,11 @@ def publish(
         >>> load_dataset(folder, "top-2", split="train")["text"][:]
         ['b', 'c']
     """
+    if not isinstance(selection, Selection):
+        raise PublishError(
+            f"`selection` is a {type(selection).__name__}, expected a Selection: what `select(scored, rule)` returns, not its "
+            f"`kept` rows."
+        )
     check_repo_id(repo_id)
     taken = config_name in RESERVED or config_name.endswith(tree.SCORED)
     if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", config_name):
@@ -111,6 +116,8 @@ def publish(
             f"`config_name` is {config_name!r}, expected letters, digits, '-' and '_', none of {RESERVED}, and no "
             f"{tree.SCORED!r} at the end: these are folders of the repository's own."
         )
+    if dry_run is not None:
+        _refuse_foreign(Path(dry_run))
     license = license or next((source.license for source in sources if source.license), None)
     if license is None:
         logger.warning("`license` is not stated: nobody will know whether they may use the rows.")
@@ -133,3 +140,9 @@ def publish(
     url = request or f"{api.endpoint}/datasets/{repo_id}"
     logger.info("Published %s, config %s, at commit %s.", url, config_name, commit)
     return Published(repo_id, config_name, commit, url, said, light)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder that an earlier dry run filled may be written again; one's own documents may not."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "selections").is_dir():
+        raise PublishError(f"`dry_run` is {str(folder)!r}, which holds other files, expected a new or empty folder.")

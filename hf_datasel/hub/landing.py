@@ -209,6 +209,8 @@ class Landing:
         """
         text, files = self._text(README, base), self._files(base)
         metadata = _parsed(text, self.job.repo_id)[0] if text is not None else {}
+        if f"selections/{self.job.config_name}/{FILE}" in files and not self._holds_selection(base):
+            logger.warning("This replaces another selection published as %r before.", self.job.config_name)
         if self.overwrite:
             return
         ours = f"selections/{self.job.config_name}/{FILE}" in files
@@ -276,9 +278,11 @@ class Landing:
 
     def _holds(self, revision: str, readme: bytes) -> bool:
         """Whether a revision holds this very selection and card."""
+        return self._holds_selection(revision) and self._text(README, revision) == readme.decode()
+
+    def _holds_selection(self, revision: str) -> bool:
         place = f"selections/{self.job.config_name}/{FILE}"
-        ours = self.job.small_files()[place].decode()
-        return self._text(place, revision) == ours and self._text(README, revision) == readme.decode()
+        return self._text(place, revision) == self.job.small_files()[place].decode()
 
     def _text(self, path: str, revision: str) -> str | None:
         """A text file at a revision, or None where the Hub says that there is none."""

@@ -20,7 +20,7 @@ def load_selection(
     `load_selection("user/repo").apply(pool)` binds it to your copy of the pool, and says which rows that copy lacks.
 
     Args:
-        repo_id: NAMESPACE/NAME of a dataset on the Hub, or a folder that `publish(dry_run=…)` wrote.
+        repo_id: NAMESPACE/NAME of a dataset on the Hub, or a folder that `publish(dry_run=…)` or `Selection.save` wrote.
         config_name: which selection, where the repository has several.
         revision: commit, branch or tag; pin a commit to be sure of what you get.
         token: of the Hub, for private repositories; by default the one you are logged in with.
@@ -39,6 +39,8 @@ def load_selection(
         >>> load_selection(folder).apply(pool.shuffle(seed=1)).kept["text"][:]
         ['b', 'c']
     """
+    if (Path(repo_id) / "selection.json").is_file():
+        return Selection.load(repo_id)
     if Path(repo_id).is_dir():
         names = [path.parent.name for path in Path(repo_id).glob("selections/*/selection.json")]
         return Selection.load(Path(repo_id) / "selections" / _chosen(names, config_name, repo_id))

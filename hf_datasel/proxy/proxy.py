@@ -60,6 +60,7 @@ class Proxy:
     @functools.cached_property
     def digest(self) -> str:
         """What the weights are: a Hub commit, or the digest of a local folder's files."""
+        self._look()
         parts = [_weights_digest(self.model, self.revision)]
         if self.adapter is not None:
             parts.append(_weights_digest(self.adapter, None))
@@ -102,6 +103,13 @@ class Proxy:
             value = state[name]
             object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
+    def _look(self) -> None:
+        """Say that there is no such model, before a library says something else about it."""
+        for name, place in (("model", self.model), ("adapter", self.adapter)):
+            is_local = place is not None and (place.startswith((".", "/", "~")) or place.count("/") > 1)
+            if is_local and not Path(str(place)).is_dir():
+                raise DataselError(f"`proxy.{name}` is {place!r}, which is no folder, expected one or a Hub id.")
+
     def load(self, labels: Labels | None = None, rank: int | None = None) -> LoadedProxy:
         """Load the model and its tokenizer on the device at hand.
 
@@ -120,6 +128,7 @@ class Proxy:
             raise MissingExtra("A proxy needs torch. Install it with: pip install 'hf_datasel[models]'") from error
         _limit_threads_in_workers()
         code = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+        self._look()
         # Eager attention and experts: the fused kernels have no forward-mode derivative, nor float64.
         model: Any = AutoModelForCausalLM.from_pretrained(
             self.model,

@@ -69,7 +69,7 @@ def sources(recipe: Recipe) -> list[Source]:
     """Where the pool comes from: as the recipe says, or the Hub dataset it was loaded from."""
     pool, section = recipe.pool, recipe.publish
     if section.sources:
-        return [Source(name, license=section.license) for name in section.sources]
+        return [Source(name) for name in section.sources]
     if Path(pool.path).exists():
         return []
     return [Source(pool.path, pool.revision, pool.name, pool.split, section.license)]

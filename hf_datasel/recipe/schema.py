@@ -49,6 +49,8 @@ class Source:
 
         path = Path(self.path)
         kind = FILE_LOADERS.get(Path(path.name.removesuffix(".gz")).suffix)
+        if kind and not path.is_file():
+            raise FileNotFoundError(f"there is no file {str(path)!r}")
         if path.is_file() and kind:
             dataset = load_dataset(kind, data_files=str(path), split="train")
         elif path.is_dir():

@@ -59,7 +59,7 @@ def _torchrun(job: Path, sources: list[Path], processes: int) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     # One thread each, unless told otherwise: together they fill the cores.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    done = subprocess.run([*launch, "-m", "hf_datasel.runs.worker", str(job)], check=False, env=environment)  # noqa: S603
+    done = subprocess.run([*launch, "-m", "hf_datasel.runs", str(job)], check=False, env=environment)  # noqa: S603
     if done.returncode != 0:
         raise DataselError(
             f"`runner` 'torchrun' failed (exit code {done.returncode}); what a worker said is above. Run the same again: "

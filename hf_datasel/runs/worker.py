@@ -1,13 +1,12 @@
 """Scoring spread over processes: a pool in chunks of rows, each scored by whoever is free, on disk as soon as it is.
 
-`python -m hf_datasel.runs.worker JOB` scores one process's share of a job; `torchrun` and `accelerate launch` start it.
+`python -m hf_datasel.runs JOB` scores one process's share of a job; `torchrun` and `accelerate launch` start it.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +91,3 @@ def main(folder: Path) -> None:
     scorer = read_scorer(folder)
     for source in share(sorted((folder / "rows").glob("*.parquet")), rank, world):
         score_file(scorer, source, int(os.environ.get("LOCAL_RANK", rank)))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import platform
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hf_datasel.contracts import Rule
 
 PACKAGES = ("hf_datasel", "datasets", "numpy", "pyarrow")
+IF_INSTALLED = ("torch", "transformers", "trl", "peft")  # what scorers may have run on
 
 
 def rule_spec(rule: Rule) -> dict[str, Any]:
@@ -89,8 +91,8 @@ def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages a selection depends on.
 
     Example:
-        >>> sorted(package_versions())
-        ['datasets', 'hf_datasel', 'numpy', 'pyarrow', 'python']
+        >>> sorted(package_versions())[:2]
+        ['datasets', 'hf_datasel']
     """
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -98,4 +100,7 @@ def package_versions() -> dict[str, str]:
             versions[name] = version(name)
         except PackageNotFoundError:  # run from a source tree that was never installed
             versions[name] = "unknown"
+    for name in IF_INSTALLED:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return versions

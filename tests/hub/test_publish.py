@@ -466,6 +466,30 @@ def test_an_empty_selection_and_one_without_rows_are_refused(hub, selection, sco
     assert hub.log == []
 
 
+def test_rows_instead_of_a_selection_are_refused(hub, selection):
+    with pytest.raises(PublishError, match="`selection` is a Dataset, expected a Selection"):
+        send(selection.kept, hub)
+
+
+def test_a_dry_run_does_not_litter(hub, selection, tmp_path):
+    (tmp_path / "thesis.md").write_text("mine")
+    with pytest.raises(PublishError, match="which holds other files"):
+        send(selection, hub, dry_run=tmp_path)
+    send(selection, hub, dry_run=tmp_path / "new")
+    send(selection, hub, dry_run=tmp_path / "new")
+
+
+def test_replacing_another_selection_is_said(hub, selection, scored, caplog):
+    send(selection, hub)
+    assert "replaces another selection" not in caplog.text
+    send(select(scored, TopFraction("s", 0.5)), hub)
+    assert "replaces another selection published as 'top-25'" in caplog.text
+
+
+def test_a_saved_selection_is_loaded_from_its_folder_too(hub, selection, tmp_path):
+    assert load_selection(str(selection.save(tmp_path))).ids == selection.ids
+
+
 def test_no_licence_is_said(hub, selection, caplog):
     with caplog.at_level(logging.WARNING):
         publish(selection, REPO, "top-25", plots=False, token=hub.token)

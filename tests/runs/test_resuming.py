@@ -1,11 +1,9 @@
 """Scoring that is killed: whatever the moment, the result is the same to the last bit."""
 
-import os
-import signal
 import sqlite3
-import time
+import subprocess
+import sys
 
-import numpy as np
 import pytest
 from datasets import Dataset
 
@@ -30,35 +28,62 @@ def rows(real_rows):
 
 
 def in_journal(path):
-    """How many rows are safe, read as another process would."""
-    if not path.exists():
-        return 0
+    with sqlite3.connect(path) as connection:
+        return connection.execute("select count(*) from rows").fetchone()[0]
+
+
+# Imports everything once, runs nothing itself, and forks: what is killed is a real process that has written what it has.
+KILLER = """
+import os, signal, sqlite3, sys, threading, time
+import numpy as np
+import tqdm
+from datasets import Dataset
+from hf_datasel import Labels, OneStepTrain, Proxy, score
+import hf_datasel.proxy.utility
+
+model, folder, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
+rows, anchors = (Dataset.from_parquet(f"{folder}/{name}.parquet", keep_in_memory=True) for name in ("rows", "anchors"))
+path = folder + "/killed.sqlite"
+# tqdm's own lock is shared by forked processes: one that is killed while it draws would hang all that follow.
+tqdm.tqdm.set_lock(threading.RLock())
+Proxy(model).load(Labels(), None)  # imports what the model needs
+
+def done():
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
             return connection.execute("select count(*) from rows").fetchone()[0]
     except sqlite3.DatabaseError:
         return 0
 
+draw = np.random.default_rng(0)
+for _ in range(kills):
+    goal = done() + int(draw.integers(1, 5))
+    child = os.fork()
+    if child == 0:
+        score(rows, OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)), journal=path)
+        os._exit(0)
+    while done() < goal:
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "ended before it could be killed"
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
 
-def test_killed_at_twenty_random_points_it_ends_with_the_identical_result(scorer, rows, tmp_path, monkeypatch):
+
+def test_killed_at_twenty_random_points_it_ends_with_the_identical_result(
+    tiny_model, anchors, rows, tmp_path, monkeypatch
+):
     monkeypatch.setenv("HF_DATASEL_MAX_TOKENS", "512")  # small batches: many points to be killed at
+    rows.to_parquet(str(tmp_path / "rows.parquet"))
+    anchors = anchors.select([0])  # each of the processes loads and measures them anew
+    anchors.to_parquet(str(tmp_path / "anchors.parquet"))
+    scorer = OneStepTrain(Proxy(tiny_model), anchors, labels=Labels(max_length=512))
+    command = [sys.executable, "-c", KILLER, tiny_model, str(tmp_path), str(KILLS)]
+    killer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert killer.returncode == 0, killer.stderr[-3000:]
+    assert KILLS <= in_journal(tmp_path / "killed.sqlite") < len(rows)
+    resumed = score(rows, scorer, journal=tmp_path / "killed.sqlite")
     whole = score(rows, scorer, journal=tmp_path / "whole.sqlite")
-    path = tmp_path / "killed.sqlite"
-    draw = np.random.default_rng(0)
-    for _ in range(KILLS):
-        goal = in_journal(path) + int(draw.integers(1, 5))
-        # Forked before the model is loaded in it: what is killed is a real process that has written what it has.
-        child = os.fork()
-        if child == 0:
-            score(rows, OneStepTrain(scorer.proxy, scorer.anchors, labels=scorer.labels), journal=path)
-            os._exit(0)
-        while in_journal(path) < goal:
-            assert os.waitpid(child, os.WNOHANG) == (0, 0), "ended before it could be killed"
-            time.sleep(0.001)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    assert KILLS <= in_journal(path) < len(rows)
-    resumed = score(rows, scorer, journal=path)
     assert all(str(resumed[name][:]) == str(whole[name][:]) for name in COLUMNS)
 
 
