@@ -13,7 +13,7 @@ from hf_datasel.proxy.batch_size import length_buckets
 from hf_datasel.proxy.losses import TokenBatch, collate, row_values, token_losses
 from hf_datasel.proxy.one_step import Loss, curvature, gradient
 from hf_datasel.proxy.proxy import encode
-from hf_datasel.rows.labels import Labels
+from hf_datasel.rows.labels import Labels, TokenRow
 
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ class AnchorSet:
         groups: G names, sorted; `("",)` when anchors have no groups.
         batches: of each group.
         sizes: A_g, anchors of each group.
+        rows: the A anchors.
     """
 
     proxy: LoadedProxy
     groups: tuple[str, ...]
     batches: tuple[tuple[TokenBatch, ...], ...] = field(repr=False)
     sizes: tuple[int, ...]
+    rows: tuple[TokenRow, ...] = field(repr=False)
 
     def losses(self, parameters: Parameters) -> torch.Tensor:
         """(G,) float64: mean over a group's anchors of their mean loss per target token, in nats. Cost: A F."""
@@ -47,18 +49,18 @@ class AnchorSet:
             totals.append(torch.stack(parts).sum())
         return torch.stack(totals) / torch.tensor(self.sizes, device=totals[0].device)
 
-    def gradients(self) -> tuple[Parameters, ...]:
-        """g_V of each group, in float32 or wider. Cost: A (F + B) in all, whatever G."""
-        found = []
+    def gradients(self) -> Parameters:
+        """g_V of each group, (G, ...) for every parameter, in float32 or wider. Cost: A (F + B) in all, whatever G."""
+        total: Parameters = {}
+        for name, parameter in self.proxy.parameters.items():
+            wide = torch.promote_types(parameter.dtype, torch.float32)
+            total[name] = torch.zeros((len(self.groups), *parameter.shape), dtype=wide, device=parameter.device)
         for group in range(len(self.groups)):
-            total: Parameters = {}
             for loss in self._batch_losses(group):
                 part, _ = gradient(loss, self.proxy.parameters)
                 for name, value in part.items():
-                    wide = value.to(torch.promote_types(value.dtype, torch.float32))
-                    total[name] = total[name] + wide if name in total else wide
-            found.append(total)
-        return tuple(found)
+                    total[name][group] += value
+        return total
 
     def curvatures(self, direction: Parameters) -> list[float]:
         """direction' H direction for each group's loss. Cost: about 3 A (F + B)."""
@@ -108,4 +110,4 @@ def anchor_set(
         members = [row for row, its in zip(encoded, names, strict=True) if its == name]
         buckets = length_buckets([len(row.input_ids) for row in members], max_tokens)
         batches.append(tuple(collate([members[i] for i in bucket], proxy) for bucket in buckets))
-    return AnchorSet(proxy, groups, tuple(batches), tuple(names.count(name) for name in groups))
+    return AnchorSet(proxy, groups, tuple(batches), tuple(names.count(name) for name in groups), tuple(encoded))

@@ -14,22 +14,39 @@ def max_tokens() -> int:
 
 
 def length_buckets(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of rows of like length, longest first, at most `max_tokens` padded tokens a batch (or one row).
-
-    Longest first, so that a shortage of memory shows at once.
+    """Indices of rows of like length, longest first: see `fitting` for where a batch ends.
 
     Example:
         >>> list(length_buckets([3, 9, 4, 8], max_tokens=18))
-        [[1, 3], [2, 0]]
+        [[1, 3], [2], [0]]
     """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+    order = by_length(lengths)
+    start = 0
+    while start < len(order):
+        stop = start + fitting([lengths[i] for i in order[start:]], max_tokens)
+        yield order[start:stop]
+        start = stop
+
+
+def by_length(lengths: Sequence[int]) -> list[int]:
+    """Indices, longest first, so that a shortage of memory shows at once; equals in their order."""
+    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+
+
+def fitting(lengths: Sequence[int], max_tokens: int) -> int:
+    """How many of the first rows go into one batch: at most `max_tokens` with padding, a tenth of them padding.
+
+    Args:
+        lengths: tokens of each row, falling.
+        max_tokens: padded tokens a batch. The first row goes in however long it is.
+    """
+    total = 0
+    for count, length in enumerate(lengths, start=1):
+        total += length
+        padded = count * lengths[0]
+        if count > 1 and (padded > max_tokens or total < 0.9 * padded):
+            return count - 1
+    return len(lengths)
 
 
 def batches_of(rows: Sequence[TokenRow], max_tokens: int) -> Iterator[list[int]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 
-from hf_datasel.contracts import Scores
-from hf_datasel.proxy.batch_size import length_buckets
 from hf_datasel.rows.labels import IGNORED, TokenRow
 
 
@@ -36,15 +34,27 @@ class TokenBatch:
     positions: torch.Tensor
     targets: torch.Tensor
 
-    @property
+    @functools.cached_property
     def is_target(self) -> torch.Tensor:
         """(B, L), true where a row has a target."""
         return self.targets != IGNORED
 
+    @functools.cached_property
+    def places(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Row and position, (N,) each, of the logits that predict the batch's N targets, row by row."""
+        rows, columns = self.is_target.nonzero(as_tuple=True)
+        return rows, self.positions[columns]
 
-def collate(rows: Sequence[TokenRow], proxy: LoadedProxy) -> TokenBatch:
-    """Pad on the right; padding is neither seen by real tokens nor a target."""
-    length = max(len(row.input_ids) for row in rows)
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """(B, L) with the values (N,) of the targets in their places, 0 elsewhere."""
+        spread = torch.zeros(self.targets.shape, dtype=values.dtype, device=values.device)
+        spread[self.is_target] = values
+        return spread
+
+
+def collate(rows: Sequence[TokenRow], proxy: LoadedProxy, padding: int = 0) -> TokenBatch:
+    """Pad on the right, to the longest row and `padding` more; padding is neither seen by real tokens nor a target."""
+    length = max(len(row.input_ids) for row in rows) + padding
     device = next(iter(proxy.parameters.values())).device
     filler = proxy.tokenizer.pad_token_id
     filler = proxy.tokenizer.eos_token_id if filler is None else filler
@@ -62,6 +72,16 @@ def collate(rows: Sequence[TokenRow], proxy: LoadedProxy) -> TokenBatch:
     )
 
 
+def label_logits(proxy: LoadedProxy, parameters: Parameters, batch: TokenBatch) -> torch.Tensor:
+    """Logits (B, L, V) at the batch's label positions; only these go through the LM head."""
+    arguments = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+    keeps = _accepts(proxy.model, "logits_to_keep")
+    if keeps:
+        arguments["logits_to_keep"] = batch.positions
+    logits: torch.Tensor = torch.func.functional_call(proxy.model, parameters, kwargs=arguments).logits
+    return logits if keeps else logits[:, batch.positions]
+
+
 def token_losses(proxy: LoadedProxy, parameters: Parameters, batch: TokenBatch, precise: bool = False) -> torch.Tensor:
     """Teacher-forced cross-entropy of every target, (B, L) in nats, 0 where a row has no target.
 
@@ -71,13 +91,7 @@ def token_losses(proxy: LoadedProxy, parameters: Parameters, batch: TokenBatch, 
         batch: B rows.
         precise: log-softmax in float64 (twice the memory).
     """
-    arguments = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-    keeps = _accepts(proxy.model, "logits_to_keep")
-    if keeps:
-        arguments["logits_to_keep"] = batch.positions
-    logits = torch.func.functional_call(proxy.model, parameters, kwargs=arguments).logits
-    if not keeps:
-        logits = logits[:, batch.positions]
+    logits = label_logits(proxy, parameters, batch)
     logits = logits.to(torch.float64 if precise else torch.promote_types(logits.dtype, torch.float32))
     targets = batch.targets.clamp_min(0).unsqueeze(-1)
     losses = torch.logsumexp(logits, -1) - logits.gather(-1, targets).squeeze(-1)
@@ -88,17 +102,6 @@ def row_values(token_values: torch.Tensor, batch: TokenBatch, reduction: Reducti
     """(B,) float64: mean (or sum) over each row's targets of values given per token, (B, L)."""
     total = token_values.double().sum(1)
     return total / batch.is_target.sum(1) if reduction == "mean" else total
-
-
-def mean_losses(proxy: LoadedProxy, rows: Sequence[TokenRow], max_tokens: int) -> Scores:
-    """(B,) mean loss of scorable rows over their targets, in nats per token. Cost: 1 F a row."""
-    found = np.full(len(rows), np.nan)
-    with torch.no_grad():
-        for bucket in length_buckets([len(row.input_ids) for row in rows], max_tokens):
-            batch = collate([rows[i] for i in bucket], proxy)
-            losses = token_losses(proxy, proxy.parameters, batch)
-            found[bucket] = row_values(losses, batch, "mean").cpu().numpy()
-    return found
 
 
 def _accepts(model: torch.nn.Module, argument: str) -> bool:

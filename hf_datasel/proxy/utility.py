@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,11 +12,12 @@ import torch
 
 from hf_datasel.contracts import Scores
 from hf_datasel.proxy.anchors import AnchorSet
-from hf_datasel.proxy.batch_size import length_buckets
+from hf_datasel.proxy.batching import TokenBudget, in_batches
+from hf_datasel.proxy.engines import EngineName, EngineReport, Task, choose
+from hf_datasel.proxy.figures import measure_figures, row_figures
 from hf_datasel.proxy.losses import Reduction, TokenBatch, collate, row_values, token_losses
 from hf_datasel.proxy.one_step import (
     Update,
-    directional_derivatives,
     dot,
     exact_utility,
     gradient,
@@ -27,6 +27,7 @@ from hf_datasel.rows.labels import TokenRow
 
 
 if TYPE_CHECKING:
+    from hf_datasel.proxy.engines.task import Engine
     from hf_datasel.proxy.proxy import Parameters
 
 Estimator = Literal["first_order", "second_order", "exact"]
@@ -43,6 +44,7 @@ class Utilities:
         row_loss: (B,) each row's own loss, nats.
         weights_changed: (B,) share of weights an exact step moved.
         token_utility: of each row's target tokens, or empty.
+        figures: (B,) each: what `also` asks for, by name.
     """
 
     utility: Scores
@@ -51,6 +53,7 @@ class Utilities:
     row_loss: Scores
     weights_changed: Scores
     token_utility: tuple[Scores, ...]
+    figures: dict[str, Scores]
 
 
 _Measure = Callable[[TokenBatch, int, Utilities], None]
@@ -60,7 +63,7 @@ _Measure = Callable[[TokenBatch, int, Utilities], None]
 class UtilityEngine:
     """Measures rows against anchors.
 
-    Arguments as `OneStepTrain`'s; `max_tokens` is padded tokens a batch; `update` turns a row's gradient into the step
+    Arguments as `OneStepTrain`'s; `budget` is of padded tokens a batch; `update` turns a row's gradient into the step
     of another optimizer than SGD.
     """
 
@@ -69,13 +72,28 @@ class UtilityEngine:
     learning_rate: float
     cosine: bool
     reduction: Reduction
-    max_tokens: int
+    budget: TokenBudget
     update: Update | None = None
+    engine: EngineName = "auto"
+    token_level: bool = False
+    also: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """What the engines of `first_order` are asked; g_V of each group is computed here, once."""
+        proxy = self.anchors.proxy
+        return Task(proxy, self.anchors.gradients(), self.reduction, self.token_level, self.also)
 
     @functools.cached_property
     def directions(self) -> tuple[Parameters, ...]:
-        """g_V of each group, computed once."""
-        return self.anchors.gradients()
+        """g_V of each group: views of what `task` holds."""
+        found = self.task.directions
+        return tuple({name: value[group] for name, value in found.items()} for group in range(self._groups))
+
+    @functools.cached_property
+    def chosen(self) -> tuple[Engine, EngineReport]:
+        """The engine of `first_order`, chosen and checked once, on the anchors."""
+        return choose(self.task, self.engine, self.anchors.rows)
 
     @functools.cached_property
     def base(self) -> torch.Tensor:
@@ -83,54 +101,45 @@ class UtilityEngine:
         with torch.no_grad():
             return self.anchors.losses(self.anchors.proxy.parameters)
 
-    @functools.cached_property
-    def forward_mode_works(self) -> bool:
-        """Whether every operation of this model has a forward-mode derivative; tried once, on the first anchor."""
-        batch = self.anchors.batches[0][0]
-        try:
-            self._along_anchors(batch)
-        except NotImplementedError as error:
-            warnings.warn(
-                f"`proxy` has an operation without a forward-mode derivative ({str(error).splitlines()[0]}). Each row "
-                f"gets its own backward pass instead: the same numbers, one row at a time."
-            )
-            return False
-        return True
-
     def __call__(self, rows: Sequence[TokenRow]) -> Utilities:
         """Measure B scorable rows."""
+        if not rows:
+            return _empty(0, self._groups, self.also)
         if self.estimator == "exact":
-            return self._row_by_row(rows, self._exact)
-        one_pass = self.estimator == "first_order" and not self.cosine and len(self.anchors.groups) == 1
-        one_pass = one_pass and self.update is None  # Adam's step is not linear in the row's gradient
-        if one_pass and self.forward_mode_works:
-            return self._forward_mode(rows)
-        return self._row_by_row(rows, self._from_gradient)
+            found = self._row_by_row(rows, self._exact)
+        elif self.estimator == "first_order" and not self.cosine and self.update is None:
+            return self._by_engine(rows)
+        else:  # a norm, a curvature or Adam's step, none of which is linear in the row's gradient
+            found = self._row_by_row(rows, self._from_gradient)
+        if self.also:
+            found.figures.update(measure_figures(self.anchors.proxy, rows, self.also, self.budget))
+        return found
 
-    def _along_anchors(self, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        proxy = self.anchors.proxy
-        direction = {n: g.to(proxy.parameters[n].dtype) for n, g in self.directions[0].items()}
-        losses, derivatives = directional_derivatives(
-            lambda parameters: token_losses(proxy, parameters, batch), proxy.parameters, direction
-        )
-        return losses, derivatives
+    @property
+    def _groups(self) -> int:
+        return len(self.anchors.groups)
 
-    def _forward_mode(self, rows: Sequence[TokenRow]) -> Utilities:
-        found = _empty(len(rows), 1)
+    def _by_engine(self, rows: Sequence[TokenRow]) -> Utilities:
+        measure, report = self.chosen
+        found = _empty(len(rows), self._groups, self.also)
         tokens: list[Scores] = [np.zeros(0)] * len(rows)
-        for bucket in length_buckets([len(row.input_ids) for row in rows], self.max_tokens):
-            batch = collate([rows[i] for i in bucket], self.anchors.proxy)
-            losses, derivatives = self._along_anchors(batch)
+        budget = TokenBudget(1) if report.engine == "per_row" else self.budget
+        for bucket, batch, measured in in_batches(rows, self.anchors.proxy, budget, measure):
+            losses = batch.spread(measured.figures["loss"])
             found.row_loss[bucket] = row_values(losses, batch, self.reduction).cpu().numpy()
-            found.dot[bucket, 0] = row_values(derivatives, batch, self.reduction).cpu().numpy()
-            for place, index in enumerate(bucket):
-                own = derivatives[place][batch.is_target[place]]
-                tokens[index] = self.learning_rate * own.double().cpu().numpy()
+            found.dot[bucket] = measured.dots.cpu().numpy()
+            for name, values in row_figures(measured.figures, batch, self.also).items():
+                found.figures[name][bucket] = values
+            if measured.slopes is not None and self.token_level:
+                own = (self.learning_rate * measured.slopes[:, 0]).cpu().numpy()
+                ends = np.cumsum(batch.is_target.sum(1).cpu().numpy())
+                for index, values in zip(bucket, np.split(own, ends[:-1]), strict=True):
+                    tokens[index] = values
         found.utility[:] = self.learning_rate * found.dot
-        return Utilities(**{**vars(found), "token_utility": tuple(tokens)})
+        return replace(found, token_utility=tuple(tokens))
 
     def _row_by_row(self, rows: Sequence[TokenRow], measure: _Measure) -> Utilities:
-        found = _empty(len(rows), len(self.anchors.groups))
+        found = _empty(len(rows), self._groups, self.also)
         for index, row in enumerate(rows):
             measure(collate([row], self.anchors.proxy), index, found)
         return found
@@ -177,8 +186,16 @@ class UtilityEngine:
         return np.sqrt([dot(direction, direction) for direction in self.directions])
 
 
-def _empty(rows: int, groups: int) -> Utilities:
+def _empty(rows: int, groups: int, also: Sequence[str]) -> Utilities:
     def nan(*shape: int) -> Scores:
         return np.full(shape, np.nan)
 
-    return Utilities(nan(rows, groups), nan(rows, groups), nan(rows, groups), nan(rows), nan(rows), ())
+    return Utilities(
+        nan(rows, groups),
+        nan(rows, groups),
+        nan(rows, groups),
+        nan(rows),
+        nan(rows),
+        (),
+        {name: nan(rows) for name in also},
+    )

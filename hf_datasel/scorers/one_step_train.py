@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, fields
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
-
-from hf_datasel.contracts import Batch, Columns, Scores
+from hf_datasel.contracts import Batch, Columns
 from hf_datasel.errors import OverlapError
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import batches_of, max_tokens
 from hf_datasel.proxy.proxy import encode
-from hf_datasel.rows import Labels, TokenRow, content_rows, refuse_overlap, row_digest
+from hf_datasel.rows import Labels, content_rows, refuse_overlap, row_digest
 from hf_datasel.rows.batches import rows_of, warn_unbatched
 from hf_datasel.rows.journal import resumed
-from hf_datasel.rows.labels import IGNORED
-from hf_datasel.rows.token_text import token_texts
+from hf_datasel.scorers.one_step_columns import FIGURES, GROUP_SCORES, utility_columns
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datasel.proxy.utility import Utilities, UtilityEngine
-
-NAN_LOSS = "nan_loss"
-GROUP_SCORES: dict[str, Callable[[Scores], Scores]] = {
-    "mean": lambda utility: utility.mean(1),
-    "minimum": lambda utility: utility.min(1),
-    "vote": lambda utility: np.where(np.isnan(utility).any(1), np.nan, (utility > 0).mean(1)),
-}
+    from hf_datasel.proxy.utility import UtilityEngine
+ENGINES = ("auto", "forward_mode", "finite_differences", "ghost", "per_row")
 
 
 @dataclass(frozen=True)
 class OneStepTrain:
     """Utility: fall in anchor loss after one SGD step on the row alone, in nats per token. Higher means keep.
 
-    Cost per row (F, B: one forward, one backward; A anchors): `first_order` 3 F, with anchor groups or cosine
-    1 F + 1 B; `second_order` 1 F + 1 B + 3 A (F + B); `exact` 1 F + 1 B + A F. Once per process: A (F + B).
+    Cost per row (F, B: one forward, one backward; A anchors): `first_order` 2.5 to 2.8 F, with G anchor groups about
+    3 + G / 6 F, with cosine 1 F + 1 B; `second_order` 1 F + 1 B + 3 A (F + B); `exact` 1 F + 1 B + A F. Once per process:
+    A (F + B).
 
     Args:
         proxy: the small model that scores.
@@ -59,6 +51,16 @@ class OneStepTrain:
         group_score: what `ost_utility` is with groups: their `"mean"`, `"minimum"`, or the share of groups that the
             row helps (`"vote"`).
         token_level: adds the utility of every target token (`first_order`, without groups or cosine).
+        engine: how `first_order` is computed; the numbers are the same (to 1e-5) but for `"finite_differences"`.
+            `"forward_mode"`: derivatives carried along one forward, 2.5 to 2.8 F per group. `"ghost"`: one forward and
+            backward for all groups, for models of linear layers, embeddings, norms and convolutions. `"per_row"`: 1 F + 1 B,
+            a row at a time, any model. `"finite_differences"`: 1.5 to 1.7 F per group, in float32 or wider; not exact
+            (1e-3, rank correlation 0.999 or refused), its step calibrated on the anchors. `"auto"`: the cheapest exact
+            one that agrees with `"per_row"` on four anchors: the same in every process, see `engine_report`.
+        also: figures of every row from the same forward: any of `"loss"` (always there: `ost_row_loss`), `"perplexity"`
+            (exponential of the mean loss), `"el2n"` (mean over target tokens of |softmax - onehot|), `"aum"` (mean over
+            target tokens of the target's logit minus the largest other) and `"length"` (target tokens). 1 F more where
+            rows are measured one by one or with another estimator.
         labels: how rows become tokens and labels; give training the same.
         evaluation: held-out rows the trained model will be judged on; only to refuse anchors among them.
 
@@ -68,14 +70,14 @@ class OneStepTrain:
         <g_V, direction> with Adam, which no step size touches). `exact`: `ost_anchor_loss_change` (new minus old, the sign the paper's Fig. 4 plots) and
         `ost_weights_changed` (share of weights the step moved). `second_order`: `ost_curvature`. Groups:
         `ost_utility_mean`, `_minimum`, `_vote` and `ost_utility_group_<name>`. Tokens: `ost_token_utility` and
-        `ost_token_text`, whose mean (or sum, as `reduction`) is `ost_utility`.
+        `ost_token_text`, whose mean (or sum, as `reduction`) is `ost_utility`. `also`: `ost_row_<figure>`.
 
     Raises:
         ValueError: options that exclude each other.
         OverlapError: an anchor occurs in the pool or in `evaluation`.
         BadRow: an anchor has no loss, or the pool no training column.
         NoStep: an `exact` step changed no weight.
-        DataselError: `step` is `"adam"` and the proxy has no state of Adam.
+        DataselError: `step` is `"adam"` and the proxy has no state of Adam; or the engine named does not fit the proxy.
 
     Source: https://huggingface.co/papers/2605.07488, Eq. 2 (`exact`), Eq. 3 (`first_order`), A.1 (`second_order`);
         https://huggingface.co/papers/2410.14208 (one step of Adam, as Montessori-Instruct's local data influence).
@@ -98,6 +100,8 @@ class OneStepTrain:
     anchor_groups: str | None = None
     group_score: Literal["mean", "minimum", "vote"] = "mean"
     token_level: bool = False
+    engine: Literal["auto", "forward_mode", "finite_differences", "ghost", "per_row"] = "auto"
+    also: tuple[str, ...] = ()
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
     evaluation: InitVar[Dataset | None] = None
 
@@ -105,6 +109,7 @@ class OneStepTrain:
     algo_version = 1  # raise when the numbers change: classes of an installed package are fingerprinted by name only
 
     def __post_init__(self, evaluation: Dataset | None) -> None:
+        object.__setattr__(self, "also", tuple(self.also))
         self._check_options()
         anchors = self.anchors
         if hasattr(anchors, "column_names"):
@@ -121,6 +126,7 @@ class OneStepTrain:
         plain = self.estimator == "first_order" and self.normalize == "none" and self.anchor_groups is None
         if self.token_level and not plain:
             raise ValueError("`token_level` is True, expected with it 'first_order' without `normalize` and groups.")
+        self._check_engine(plain)
         if self.step not in ("sgd", "adam"):
             raise ValueError(f"`step` is {self.step!r}, expected 'sgd' or 'adam'.")
         if self.step == "adam" and (self.estimator == "second_order" or self.normalize != "none" or self.token_level):
@@ -136,6 +142,26 @@ class OneStepTrain:
             raise ValueError(
                 f"`proxy.dtype` is {self.proxy.dtype!r}, expected 'float32' or 'float64' for estimator='exact': a small "
                 f"step is lost in 16-bit weights. 'first_order' works in every dtype."
+            )
+
+    def _check_engine(self, plain: bool) -> None:
+        unknown = [name for name in self.also if name not in FIGURES]
+        if unknown:
+            raise ValueError(f"`also` holds {unknown[0]!r}, expected any of {FIGURES}.")
+        if self.engine not in ENGINES:
+            raise ValueError(f"`engine` is {self.engine!r}, expected one of {ENGINES}.")
+        linear = self.estimator == "first_order" and self.normalize == "none" and self.step == "sgd"
+        if self.engine not in ("auto", "per_row") and not linear:
+            raise ValueError(
+                f"`engine` is {self.engine!r}, expected 'auto' or 'per_row' with another estimator than 'first_order', "
+                f"with `normalize` or with Adam's step: these need each row's own gradient."
+            )
+        if self.engine == "ghost" and self.token_level:
+            raise ValueError("`engine` is 'ghost', expected 'auto' or 'forward_mode' with `token_level`.")
+        if self.engine == "finite_differences" and self.proxy.dtype not in ("float32", "float64"):
+            raise ValueError(
+                f"`engine` is 'finite_differences' and `proxy.dtype` {self.proxy.dtype!r}, expected 'float32' or 'float64': "
+                f"in 16 bits the difference of two losses is rounding noise. Use engine='auto'."
             )
 
     @property
@@ -154,6 +180,7 @@ class OneStepTrain:
             names += [f"ost_utility_group_{group}" for group in groups]
         if self.token_level:
             names += ["ost_token_utility", "ost_token_text"]
+        names += [f"ost_row_{name}" for name in FIGURES if name in self.also and name != "loss"]
         return tuple(names)
 
     @property
@@ -201,13 +228,23 @@ class OneStepTrain:
             if missing.intersection(batch):
                 its = [encoded[i] for i in batch]
                 scorable = [i for i, row in enumerate(its) if row.scorable]
-                yield batch, self._columns(its, scorable, engine([its[i] for i in scorable]), engine)
+                found = engine([its[i] for i in scorable])
+                columns = utility_columns(its, scorable, found, engine.anchors, self.group_score, self.token_level)
+                yield batch, {name: columns[name] for name in self.columns}
+
+    @property
+    def engine_report(self) -> dict[str, Any] | None:
+        """Which engine measured and why, how far it is from `"per_row"`, what was passed over; `None` before any row."""
+        loaded = vars(self).get("_loaded")
+        report = vars(loaded)["chosen"][1].as_dict() if loaded is not None and "chosen" in vars(loaded) else None
+        return cast("dict[str, Any] | None", report)
 
     def _engine(self, rank: int | None) -> UtilityEngine:
         """The proxy and the anchors, loaded once in the process that scores."""
         if "_loaded" not in self.__dict__:
             from hf_datasel.proxy.adam import load_adam_state
             from hf_datasel.proxy.anchors import anchor_set
+            from hf_datasel.proxy.batching import TokenBudget
             from hf_datasel.proxy.utility import UtilityEngine
 
             proxy = self.proxy.load(self.labels, rank)
@@ -218,8 +255,11 @@ class OneStepTrain:
                 self.learning_rate,
                 self.normalize == "cosine",
                 self.reduction,
-                max_tokens(),
+                TokenBudget(max_tokens()),
                 load_adam_state(self.proxy.optimizer, proxy).direction if self.step == "adam" else None,
+                self.engine,
+                self.token_level,
+                self.also,
             )
         engine: UtilityEngine = self.__dict__["_loaded"]
         return engine
@@ -232,46 +272,3 @@ class OneStepTrain:
                     f"`anchors` and the pool share the row {str(dict(row))[:120]!r}, expected none. A row measured by "
                     f"itself always helps: drop it from the pool, or draw other anchors (see `refuse_overlap`)."
                 )
-
-    def _columns(
-        self, encoded: Sequence[TokenRow], scorable: Sequence[int], found: Utilities, engine: UtilityEngine
-    ) -> Columns:
-        def spread(values: Scores) -> Scores:
-            column = np.full(len(encoded), np.nan)
-            column[scorable] = values
-            return column
-
-        kinds = {kind: combine(found.utility) for kind, combine in GROUP_SCORES.items()}
-        utility = spread(kinds[self.group_score])
-        columns: Columns = {
-            "ost_utility": utility,
-            "ost_utility_status": [
-                NAN_LOSS if row.scorable and not np.isfinite(value) else row.status
-                for row, value in zip(encoded, utility, strict=True)
-            ],
-            "ost_row_loss": spread(found.row_loss),
-            "ost_dot": spread(found.dot.mean(1)),
-            "ost_curvature": spread(found.curvature.mean(1)),
-            "ost_anchor_loss_change": spread(-found.utility.mean(1)),
-            "ost_weights_changed": spread(found.weights_changed),
-            **{f"ost_utility_{kind}": spread(values) for kind, values in kinds.items()},
-            **{f"ost_utility_group_{g}": spread(found.utility[:, i]) for i, g in enumerate(engine.anchors.groups)},
-        }
-        columns["ost_utility"] = np.where(np.isfinite(utility), utility, np.nan)
-        if self.token_level:
-            columns |= _token_columns(encoded, scorable, found, engine)
-        return {name: columns[name] for name in self.columns}
-
-
-def _token_columns(
-    encoded: Sequence[TokenRow], scorable: Sequence[int], found: Utilities, engine: UtilityEngine
-) -> Columns:
-    # One NaN, not an empty list, for rows without tokens: the first batch fixes a column's type.
-    utilities: list[list[float]] = [[float("nan")] for _ in encoded]
-    texts: list[list[str]] = [[""] for _ in encoded]
-    tokenizer = engine.anchors.proxy.tokenizer
-    for values, index in zip(found.token_utility, scorable, strict=True):
-        targets = [label for label in encoded[index].labels[1:] if label != IGNORED]
-        utilities[index] = values.tolist()
-        texts[index] = token_texts(tokenizer, targets)
-    return {"ost_token_utility": utilities, "ost_token_text": texts}

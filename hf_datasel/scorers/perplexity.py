@@ -92,16 +92,18 @@ class Perplexity:
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that cannot be scored."""
-        from hf_datasel.proxy.losses import mean_losses
+        from hf_datasel.proxy.batching import TokenBudget
+        from hf_datasel.proxy.figures import measure_figures
 
-        proxy = self._loaded_proxy(rank)
+        proxy, budget = self._loaded_proxy(rank), self.__dict__.setdefault("_budget", TokenBudget(max_tokens()))
         encoded = [encode(row, proxy, self.labels) for row in rows]
         for batch in batches_of(encoded, max_tokens()):
             if missing.intersection(batch):
                 its = [encoded[i] for i in batch]
                 scorable = [i for i, row in enumerate(its) if row.scorable]
                 losses = np.full(len(its), np.nan)
-                losses[scorable] = mean_losses(proxy, [its[i] for i in scorable], max_tokens())
+                found = measure_figures(proxy, [its[i] for i in scorable], ("loss",), budget)
+                losses[scorable] = found["loss"]
                 yield batch, self._columns(its, losses)
 
     def _columns(self, encoded: Sequence[TokenRow], losses: Scores) -> Columns:
