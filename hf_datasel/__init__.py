@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
-    from hf_datasel.runs import score
+    from hf_datasel.runs import Cascade, cascade, score
     from hf_datasel.scorers import OneStepTrain, Perplexity, ResponseLength
     from hf_datasel.selectors import (
         AboveThreshold,
@@ -38,6 +38,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AboveThreshold",
+    "Cascade",
     "Full",
     "Labels",
     "LossTrajectoryCallback",
@@ -60,6 +61,7 @@ __all__ = [
     "TopFraction",
     "TopFractionPerGroup",
     "WarmUp",
+    "cascade",
     "load_recipe",
     "load_selection",
     "publish",
@@ -76,7 +78,7 @@ _ROOMS = {
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
-    "runs": ["score"],
+    "runs": ["Cascade", "cascade", "score"],
     "scorers": ["OneStepTrain", "Perplexity", "ResponseLength"],
     "selectors": [
         "AboveThreshold",

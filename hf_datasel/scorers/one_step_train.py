@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datasel.proxy.utility import UtilityEngine
-ENGINES = ("auto", "forward_mode", "finite_differences", "ghost", "per_row")
+ENGINES = ("auto", "forward_mode", "finite_differences", "bfloat16", "ghost", "per_row")
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,14 @@ class OneStepTrain:
         group_score: what `ost_utility` is with groups: their `"mean"`, `"minimum"`, or the share of groups that the
             row helps (`"vote"`).
         token_level: adds the utility of every target token (`first_order`, without groups or cosine).
-        engine: how `first_order` is computed; the numbers are the same (to 1e-5) but for `"finite_differences"`.
+        engine: how `first_order` is computed; the numbers are the same (to 1e-5) but for two engines, which are refused
+            where they do not correlate at 0.999 with exact values of the anchors.
             `"forward_mode"`: derivatives carried along one forward, 2.5 to 2.8 F per group. `"ghost"`: one forward and
             backward for all groups, for models of linear layers, embeddings, norms and convolutions. `"per_row"`: 1 F + 1 B,
-            a row at a time, any model. `"finite_differences"`: 1.5 to 1.7 F per group, in float32 or wider; not exact
-            (1e-3, rank correlation 0.999 or refused), its step calibrated on the anchors. `"auto"`: the cheapest exact
-            one that agrees with `"per_row"` on four anchors: the same in every process, see `engine_report`.
+            a row at a time, any model. `"finite_differences"`: 1.5 to 1.8 F per group, in float32 or wider, to 1e-3, its
+            step calibrated on the anchors. `"bfloat16"`: forward mode rounded to 8 bits for a float32 proxy, 0.8 to 1.3 F
+            per group where the processor multiplies bfloat16; rounds `ost_row_loss` too (to 1e-2). `"auto"`: the cheapest
+            exact one that agrees with `"per_row"` on four anchors: the same in every process, see `engine_report`.
         also: figures of every row from the same forward: any of `"loss"` (always there: `ost_row_loss`), `"perplexity"`
             (exponential of the mean loss), `"el2n"` (mean over target tokens of |softmax - onehot|), `"aum"` (mean over
             target tokens of the target's logit minus the largest other) and `"length"` (target tokens). 1 F more where
@@ -100,7 +102,7 @@ class OneStepTrain:
     anchor_groups: str | None = None
     group_score: Literal["mean", "minimum", "vote"] = "mean"
     token_level: bool = False
-    engine: Literal["auto", "forward_mode", "finite_differences", "ghost", "per_row"] = "auto"
+    engine: Literal["auto", "forward_mode", "finite_differences", "bfloat16", "ghost", "per_row"] = "auto"
     also: tuple[str, ...] = ()
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
     evaluation: InitVar[Dataset | None] = None
@@ -158,10 +160,11 @@ class OneStepTrain:
             )
         if self.engine == "ghost" and self.token_level:
             raise ValueError("`engine` is 'ghost', expected 'auto' or 'forward_mode' with `token_level`.")
-        if self.engine == "finite_differences" and self.proxy.dtype not in ("float32", "float64"):
+        if self.engine in ("finite_differences", "bfloat16") and self.proxy.dtype not in ("float32", "float64"):
             raise ValueError(
-                f"`engine` is 'finite_differences' and `proxy.dtype` {self.proxy.dtype!r}, expected 'float32' or 'float64': "
-                f"in 16 bits the difference of two losses is rounding noise. Use engine='auto'."
+                f"`engine` is {self.engine!r} and `proxy.dtype` {self.proxy.dtype!r}, expected 'float32' or 'float64': in 16 "
+                f"bits the difference of two losses is rounding noise, and forward mode is rounded anyway. Use "
+                f"engine='auto'."
             )
 
     @property

@@ -1,0 +1,181 @@
+"""Score every row roughly, and again in full those whose place relative to the cut is uncertain."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from math import erfc, sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hf_datasel.contracts import Scores
+from hf_datasel.errors import BadRow
+from hf_datasel.rows import content_only
+from hf_datasel.runs.score import check_pool, columns_of, score
+from hf_datasel.selectors.budgets import check_fraction, rows_in
+from hf_datasel.selectors.columns import read_numbers
+from hf_datasel.selectors.ordering import best_first
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from hf_datasel.contracts import Scorer
+
+logger = logging.getLogger(__name__)
+STEP = 32  # rows that are scored in full at first; then a quarter more at a time
+ROUGH, FULL = "rough", "full"
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """A pool scored in two stages.
+
+    Args:
+        scored: the pool with the full scorer's score, its status, and `<score>_stage`: `"full"` for rows scored in full,
+            `"rough"` for rows whose rough score, shifted by `shift`, says clearly enough on which side of the cut they are.
+        share: of the pool, that the cut leaves.
+        rows_in_full: how many rows were scored in full.
+        noise: root mean square of full minus rough score, after the shift, on those rows.
+        shift: mean of full minus rough score on those rows.
+        expected_overlap: of the best `share` by this score with the best `share` by the full scorer alone, from the
+            noise and how far each other row is from the cut.
+        measured_overlap: the same of the rough scorer alone, counted on the rows scored in full: what the second stage
+            was needed for.
+    """
+
+    scored: Dataset
+    share: float
+    rows_in_full: int
+    noise: float
+    shift: float
+    expected_overlap: float
+    measured_overlap: float
+
+
+def cascade(
+    pool: Dataset,
+    rough: Scorer,
+    full: Scorer,
+    share: float,
+    *,
+    overlap: float = 0.99,
+    journal: str | Path | None = None,
+) -> Cascade:
+    """Score a pool for one cut: `rough` for all N rows, `full` for those near the cut.
+
+    Rows are scored in full from the cut outwards, until the others are expected to leave at least `overlap` of the kept
+    rows right, and none of the outermost ones turned out to be on the other side. Cost: N times the rough scorer's, and
+    the full scorer's for a few rows in a hundred. The order far from the cut is the rough one.
+
+    Args:
+        pool: N rows, without the columns that the scorers write.
+        rough, full: scorers of the same quantity in the same unit, such as `OneStepTrain` with engine `"bfloat16"` and
+            with `"auto"`.
+        share: of the pool to be kept; select with `TopFraction(score, share)`.
+        overlap: least share of the kept rows that the full scorer alone would keep as well.
+        journal: as `score`.
+
+    Raises:
+        BadBudget: `share` or `overlap` is not above 0 and up to 1.
+        BadRow: the scorers write different scores, or none of the rows has one.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> from hf_datasel import ResponseLength, TopFraction, select
+        >>> pool = Dataset.from_dict({"prompt": ["?"] * 100, "completion": ["x" * n for n in range(1, 101)]})
+        >>> found = cascade(pool, ResponseLength(), ResponseLength(), share=0.2)
+        >>> found.rows_in_full, found.measured_overlap, select(found.scored, TopFraction("response_length", 0.2)).kept.num_rows
+        (32, 1.0, 20)
+    """
+    check_fraction("share", share)
+    check_fraction("overlap", overlap)
+    column = full.columns[0]
+    if rough.columns[0] != column:
+        raise BadRow(
+            f"`rough` writes {rough.columns[0]!r} and `full` {column!r}, expected scores of the same quantity."
+        )
+    check_pool(pool, [full])
+    scored = score(pool, rough, journal=journal)
+    rows = content_only(pool.with_format(None))
+    keep = rows_in(share, len(pool))
+    order = best_first(scored, column)
+    guessed = read_numbers(scored, column)
+    status = scored[f"{column}_status"][:] if f"{column}_status" in scored.column_names else None
+    cut = _cut(guessed[order], keep)
+    nearest = order[np.argsort(np.abs(guessed[order] - cut), kind="stable")]
+    values, in_full = np.full(len(pool), np.nan), np.zeros(len(pool), bool)
+    done = 0
+    while True:
+        places = nearest[done : done + max(STEP, done // 4)]
+        columns = columns_of(rows.select(places), full, journal)
+        values[places], in_full[places] = read_numbers(columns, column), True
+        if status is not None:
+            for place, its in zip(places, columns[f"{column}_status"][:], strict=True):
+                status[place] = its
+        done += len(places)
+        merged, shift, noise = _merged(guessed, values, in_full)
+        wrong = _wrong_sides(merged, in_full, noise, keep)
+        outermost = places[-STEP // 2 :]
+        settled = _sides(merged, keep)[outermost] == (guessed[outermost] >= cut)
+        if done >= len(nearest) or (1 - wrong / keep >= overlap and settled.all()):
+            break
+    measured = 1 - (_sides(merged, keep) != (guessed >= cut))[nearest[:done]].sum() / 2 / keep
+    found = Cascade(
+        _with_score(scored, full, merged, status, in_full),
+        share,
+        done,
+        noise,
+        shift,
+        float(1 - wrong / keep),
+        float(measured),
+    )
+    logger.info("%d of %d rows scored in full; expected overlap %.4f", done, len(pool), found.expected_overlap)
+    return found
+
+
+def _cut(best_first: Scores, keep: int) -> float:
+    """Half-way between the last score kept and the first one not kept."""
+    last = best_first[min(keep, len(best_first)) - 1]
+    return float((last + best_first[min(keep, len(best_first) - 1)]) / 2)
+
+
+def _merged(guessed: Scores, values: Scores, in_full: Flags) -> tuple[Scores, float, float]:
+    """Full scores where there are any, rough ones shifted to their level elsewhere; the shift; the noise left."""
+    differences = (values - guessed)[np.isfinite(values)]
+    if not len(differences):
+        return guessed.copy(), 0.0, float("inf")
+    shift = float(differences.mean())
+    noise = float(np.sqrt(np.mean((differences - shift) ** 2)))
+    return np.where(in_full, values, guessed + shift), shift, noise
+
+
+def _wrong_sides(merged: Scores, in_full: Flags, noise: float, keep: int) -> float:
+    """How many kept rows the full scorer alone would not keep: by chance, from the distance of rough rows to the cut."""
+    rough = np.isfinite(merged) & ~in_full
+    if noise == 0 or not rough.any():
+        return 0.0
+    cut = _cut(-np.sort(-merged[np.isfinite(merged)]), keep)
+    far = np.abs(merged[rough] - cut) / noise
+    # Each row on the wrong side of the cut has a partner on the other: a pair is one wrong row among those kept.
+    return sum(erfc(distance / sqrt(2)) / 2 for distance in far[far < 8].tolist()) / 2
+
+
+def _sides(merged: Scores, keep: int) -> Flags:
+    """True for rows above the cut."""
+    return merged >= _cut(-np.sort(-merged[np.isfinite(merged)]), keep)
+
+
+def _with_score(scored: Dataset, full: Scorer, merged: Scores, status: list[str] | None, in_full: Flags) -> Dataset:
+    from datasets import Dataset, concatenate_datasets
+
+    column = full.columns[0]
+    columns: dict[str, Any] = {column: merged, f"{column}_stage": np.where(in_full, FULL, ROUGH)}
+    if status is not None:
+        columns[f"{column}_status"] = status
+    others = scored.remove_columns([name for name in full.columns if name in scored.column_names])
+    return concatenate_datasets([others, Dataset.from_dict(columns)], axis=1)
