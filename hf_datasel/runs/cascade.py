@@ -37,11 +37,12 @@ class Cascade:
 
     Args:
         scored: the pool with the full scorer's score, its status, and `<score>_stage`: `"full"` for rows scored in full,
-            `"rough"` for rows whose rough score, shifted by `shift`, says clearly enough on which side of the cut they are.
+            `"rough"` for rows whose rough score says clearly enough on which side of the cut they are; their score is the
+            rough one plus `shift`.
         share: of the pool, that the cut leaves.
         rows_in_full: how many rows were scored in full.
-        noise: root mean square of full minus rough score, after the shift, on those rows.
-        shift: mean of full minus rough score on those rows.
+        noise: standard deviation of their full scores around a straight line in the rough ones.
+        shift: mean of full minus rough score on them.
         expected_overlap: of the best `share` by this score with the best `share` by the full scorer alone, from the
             noise and how far each other row is from the cut.
         measured_overlap: the same of the rough scorer alone, counted on the rows scored in full: what the second stage
@@ -118,8 +119,9 @@ def cascade(
             for place, its in zip(places, columns[f"{column}_status"][:], strict=True):
                 status[place] = its
         done += len(places)
-        merged, shift, noise = _merged(guessed, values, in_full)
-        wrong = _wrong_sides(merged, in_full, noise, keep)
+        line = _fit(guessed, values)
+        merged = np.where(in_full, values, guessed + line.shift)
+        wrong = _wrong_rows(guessed, in_full, line, cut)
         outermost = places[-STEP // 2 :]
         settled = _sides(merged, keep)[outermost] == (guessed[outermost] >= cut)
         if done >= len(nearest) or (1 - wrong / keep >= overlap and settled.all()):
@@ -129,8 +131,8 @@ def cascade(
         _with_score(scored, full, merged, status, in_full),
         share,
         done,
-        noise,
-        shift,
+        line.noise,
+        line.shift,
         float(1 - wrong / keep),
         float(measured),
     )
@@ -144,25 +146,39 @@ def _cut(best_first: Scores, keep: int) -> float:
     return float((last + best_first[min(keep, len(best_first) - 1)]) / 2)
 
 
-def _merged(guessed: Scores, values: Scores, in_full: Flags) -> tuple[Scores, float, float]:
-    """Full scores where there are any, rough ones shifted to their level elsewhere; the shift; the noise left."""
-    differences = (values - guessed)[np.isfinite(values)]
-    if not len(differences):
-        return guessed.copy(), 0.0, float("inf")
-    shift = float(differences.mean())
-    noise = float(np.sqrt(np.mean((differences - shift) ** 2)))
-    return np.where(in_full, values, guessed + shift), shift, noise
+@dataclass(frozen=True)
+class _Line:
+    """How full scores follow rough ones: within `noise` of a straight line, whose slope is at least `least_slope`."""
+
+    shift: float
+    noise: float
+    least_slope: float
 
 
-def _wrong_sides(merged: Scores, in_full: Flags, noise: float, keep: int) -> float:
-    """How many kept rows the full scorer alone would not keep: by chance, from the distance of rough rows to the cut."""
-    rough = np.isfinite(merged) & ~in_full
-    if noise == 0 or not rough.any():
-        return 0.0
-    cut = _cut(-np.sort(-merged[np.isfinite(merged)]), keep)
-    far = np.abs(merged[rough] - cut) / noise
-    # Each row on the wrong side of the cut has a partner on the other: a pair is one wrong row among those kept.
-    return sum(erfc(distance / sqrt(2)) / 2 for distance in far[far < 8].tolist()) / 2
+def _fit(guessed: Scores, values: Scores) -> _Line:
+    """Least squares over the rows scored in full. Near the cut alone: that is where it has to hold."""
+    known = np.isfinite(values) & np.isfinite(guessed)
+    x, y = guessed[known], values[known]
+    spread = float(np.sum((x - x.mean()) ** 2)) if len(x) > 2 else 0.0
+    if spread == 0:
+        return _Line(0.0, float("inf"), 0.0)
+    slope = float(np.sum((x - x.mean()) * y) / spread)
+    noise = sqrt(float(np.sum((y - y.mean() - slope * (x - x.mean())) ** 2)) / (len(x) - 2))
+    return _Line(float((y - x).mean()), noise, max(0.0, slope - 2 * noise / sqrt(spread)))
+
+
+def _wrong_rows(guessed: Scores, in_full: Flags, line: _Line, cut: float) -> float:
+    """How many kept rows the full scorer alone would not keep: by chance, from the distance of rough rows to the cut.
+
+    With the smallest slope that the rows scored in full leave possible: a rough scorer that knows nothing has none, and
+    no row is then far from the cut.
+    """
+    far = line.least_slope * np.abs(guessed[np.isfinite(guessed) & ~in_full] - cut)
+    if line.noise > 0:
+        far = far / line.noise
+        # Each row on the wrong side of the cut has a partner on the other: a pair is one wrong row among those kept.
+        return sum(erfc(distance / sqrt(2)) / 2 for distance in far[far < 8].tolist()) / 2
+    return float(np.sum(far == 0)) / 2
 
 
 def _sides(merged: Scores, keep: int) -> Flags:
