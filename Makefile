@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart test lint unit style clean
+.PHONY: help env quickstart test lint unit style peers clean
 
 help:  ## show the targets
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ unit: $(READY)  ## tests and docstring examples
 style: $(READY)  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+peers: $(READY)  ## put the libraries that benchmarks compare with into build/peers, beside the environment
+	$(BIN)/python -m pip install --quiet --no-deps --target build/peers --upgrade -r benchmarks/peers.txt
 
 clean:  ## remove the environment and what runs wrote
 	rm -rf .venv runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache
