@@ -23,6 +23,18 @@ def test_the_python_of_the_readme_runs(tmp_path):
     assert found.stdout.splitlines()[-1] == "8 32"
 
 
+def test_the_python_of_the_page_on_engines_runs(tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "engines.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines() == ["forward_mode True", "True True"]
+
+
 def test_every_scorer_and_rule_stands_in_the_method_index_or_the_docs():
     from hf_datasel import scorers
 
