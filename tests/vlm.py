@@ -127,7 +127,7 @@ def save(family: str, folder: Path, seed: int = 0, **text: Any) -> str:
     with torch.no_grad():  # weights of the size that training gives: fresh ones make every row the same
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
-                parameter.mul_(4)
+                parameter.mul_(2)
             elif not parameter.any() and "bias" not in name:
                 parameter.normal_(std=0.1)
     model.save_pretrained(folder)

@@ -96,12 +96,16 @@ def with_row_ids(dataset: Dataset) -> Dataset:
 
 def content_only(dataset: Dataset) -> Dataset:
     """The dataset's training content (or all of it, where there is none), with images and videos left encoded."""
+    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS] or dataset.column_names
+    return with_encoded_media(dataset.select_columns(names))
+
+
+def with_encoded_media(dataset: Dataset) -> Dataset:
+    """The dataset with images and videos left as `{"bytes", "path"}`, in every column."""
     from datasets import Features
 
-    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS] or dataset.column_names
-    content = dataset.select_columns(names)
-    encoded = {name: undecoded(feature) for name, feature in content.features.items()}
-    return content if encoded == dict(content.features) else content.cast(Features(encoded))
+    encoded = {name: undecoded(feature) for name, feature in dataset.features.items()}
+    return dataset if encoded == dict(dataset.features) else dataset.cast(Features(encoded))
 
 
 def undecoded(feature: Any) -> Any:
