@@ -32,11 +32,6 @@ PLACEHOLDERS = {
     "idefics3": "<image>",
 }
 FAMILIES = tuple(PLACEHOLDERS)
-SIZES = {
-    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 1024,
-}  # fmt: skip
-VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 CORPUS = ["what color shape is the image of a circle triangle rectangle does contain yes no red blue green " * 2] * 3
 
 
@@ -62,36 +57,43 @@ def tokenizer(family: str) -> Any:
     )
 
 
-def config(family: str, ids: dict[str, int], vocab_size: int, **text: Any) -> Any:
+def config(family: str, ids: dict[str, int], vocab_size: int, times: int, layers: int, side: int) -> Any:
     import transformers
 
-    sizes = {**SIZES, "vocab_size": vocab_size, **text}
+    hidden, inner, pieces = 32 * times, 48 * times, (side // 8) ** 2
+    both = {
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+    }
+    sizes = {**both, "num_key_value_heads": 2, "max_position_embeddings": 1024, "vocab_size": vocab_size}
     if family == "llava":
         return transformers.LlavaConfig(
-            vision_config={"model_type": "clip_vision_model", **VISION, "image_size": 32, "patch_size": 8},
+            vision_config={"model_type": "clip_vision_model", **both, "image_size": side, "patch_size": 8},
             text_config={"model_type": "llama", **sizes},
             image_token_id=ids["<image>"],
-            image_seq_length=16,
+            image_seq_length=pieces,
             vision_feature_layer=-2,
         )
     if family == "internvl":
-        vision = {**VISION, "image_size": [32, 32], "patch_size": [8, 8]}
+        vision = {**both, "image_size": [side, side], "patch_size": [8, 8]}
         return transformers.InternVLConfig(
             vision_config={"model_type": "internvl_vision", **vision},
             text_config={"model_type": "qwen2", **sizes},
             image_token_id=ids["<IMG_CONTEXT>"],
-            image_seq_length=4,
+            image_seq_length=pieces // 4,
         )
     if family == "idefics3":
         return transformers.Idefics3Config(
-            vision_config={**VISION, "image_size": 32, "patch_size": 8},
+            vision_config={**both, "image_size": side, "patch_size": 8},
             text_config={"model_type": "llama", **sizes},
             image_token_id=ids["<image>"],
             scale_factor=2,
             pad_token_id=ids["<|endoftext|>"],
         )
     vision = {
-        "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4, "out_hidden_size": sizes["hidden_size"],
+        "depth": layers, "hidden_size": hidden, "intermediate_size": inner, "num_heads": 4, "out_hidden_size": hidden,
         "patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 2,
     }  # fmt: skip
     special = {
@@ -100,7 +102,7 @@ def config(family: str, ids: dict[str, int], vocab_size: int, **text: Any) -> An
         "vision_start_token_id": ids["<|vision_start|>"],
         "vision_end_token_id": ids["<|vision_end|>"],
     }
-    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+    rope = {"rope_type": "default", "mrope_section": [times, times, 2 * times], "rope_theta": 10000.0}
     if family == "qwen2_5_vl":
         return transformers.Qwen2_5_VLConfig(
             vision_config={**vision, "window_size": 16, "fullatt_block_indexes": [1]},
@@ -109,21 +111,33 @@ def config(family: str, ids: dict[str, int], vocab_size: int, **text: Any) -> An
         )
     return transformers.Qwen3VLConfig(
         vision_config={**vision, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
-        text_config={**sizes, "head_dim": 8, "rope_parameters": {**rope, "mrope_interleaved": True}},
+        text_config={**sizes, "head_dim": 8 * times, "rope_parameters": {**rope, "mrope_interleaved": True}},
         **special,
     )
 
 
-def save(family: str, folder: Path, seed: int = 0, **text: Any) -> str:
-    """A model of the family with random weights, its tokenizer and its image processor, as `from_pretrained` takes them."""
+def save(
+    family: str, folder: Path, times: int = 1, layers: int = 2, side: int = 32, vocab_size: int | None = None
+) -> str:
+    """A model of the family with random weights, its tokenizer and its image processor, as `from_pretrained` takes them.
+
+    Args:
+        family: one of `FAMILIES`.
+        folder: to save to.
+        times: how much wider than 32.
+        layers: of the language model and of the encoder of images.
+        side: pixels of an image that is scaled to a square.
+        vocab_size: more than the tokenizer has, for a head of a real size.
+    """
     import torch
     import transformers
     from transformers import AutoModelForImageTextToText
 
     own = tokenizer(family)
     ids = dict(zip(SPECIALS, own.convert_tokens_to_ids(list(SPECIALS)), strict=True))
-    torch.manual_seed(seed)
-    model = AutoModelForImageTextToText.from_config(config(family, ids, len(own), **text))
+    torch.manual_seed(0)
+    described = config(family, ids, vocab_size or len(own), times, layers, side)
+    model = AutoModelForImageTextToText.from_config(described)
     with torch.no_grad():  # weights of the size that training gives: fresh ones make every row the same
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
@@ -133,12 +147,12 @@ def save(family: str, folder: Path, seed: int = 0, **text: Any) -> str:
     model.save_pretrained(folder)
     own.save_pretrained(folder)
     pictures = {
-        "llava": lambda: transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32),
+        "llava": lambda: transformers.CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=side),
         "internvl": lambda: transformers.GotOcr2ImageProcessorPil(
-            size={"height": 32, "width": 32}, crop_to_patches=False
+            size={"height": side, "width": side}, crop_to_patches=False
         ),
         "idefics3": lambda: transformers.Idefics3ImageProcessorPil(
-            size={"longest_edge": 32}, max_image_size={"longest_edge": 32}, do_image_splitting=False
+            size={"longest_edge": side}, max_image_size={"longest_edge": side}, do_image_splitting=False
         ),
     }
     make = pictures.get(
@@ -150,19 +164,19 @@ def save(family: str, folder: Path, seed: int = 0, **text: Any) -> str:
     images = make().to_dict()
     settings = {
         "llava": {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
-        "internvl": {"image_seq_length": 4},
-        "idefics3": {"image_seq_len": 4},
+        "internvl": {"image_seq_length": (side // 8) ** 2 // 4},
+        "idefics3": {"image_seq_len": (side // 8) ** 2 // 4},
     }
     names = {
         "llava": "LlavaProcessor", "internvl": "InternVLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor",
         "qwen3_vl": "Qwen3VLProcessor", "idefics3": "Idefics3Processor",
     }  # fmt: skip
-    described = {
+    processor = {
         **settings.get(family, {}),
         "processor_class": names[family],
         "image_processor": images,
     }
-    Path(folder, "processor_config.json").write_text(json.dumps(described), encoding="utf-8")
+    Path(folder, "processor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     return str(folder)
 
 

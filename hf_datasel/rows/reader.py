@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hf_datasel.rows.labels import Labels, prepare_tokenizer
@@ -35,10 +37,9 @@ def load_reader(model: str, labels: Labels, **code: Any) -> Reader:
 
 def sees_images(model: str, **code: Any) -> bool:
     """Whether a model's configuration names a class that turns images and text into text."""
-    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-    config = AutoConfig.from_pretrained(model, **code)
+    config = _config(model, **code)
     known = set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values())
     own = "AutoModelForImageTextToText" in (getattr(config, "auto_map", None) or {})
     return own or bool(known & set(config.architectures or ()))
@@ -57,6 +58,21 @@ def tokenizer_of(reader: Reader) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def _config(model: str, **code: Any) -> Any:
+    """The configuration of a model, or of the base model that an adapter names."""
+    from transformers import AutoConfig
+    from transformers.utils import find_adapter_config_file
+
+    try:
+        return AutoConfig.from_pretrained(model, **code)
+    except (OSError, ValueError):
+        path = find_adapter_config_file(model, revision=code.get("revision"))
+        if path is None:
+            raise
+        base = json.loads(Path(path).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        return AutoConfig.from_pretrained(base, trust_remote_code=bool(code.get("trust_remote_code")))
+
+
 def _processor(model: str, **code: Any) -> Any:
     from transformers import AutoProcessor
 
@@ -73,10 +89,9 @@ def _processor(model: str, **code: Any) -> Any:
 def _images_only(model: str, **code: Any) -> Any:
     """The model's class of processors without its part for videos; `None` where that is not what is missing."""
     import transformers
-    from transformers import AutoConfig
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES  # type: ignore[attr-defined]
 
-    name = PROCESSOR_MAPPING_NAMES.get(AutoConfig.from_pretrained(model, **code).model_type)
+    name = PROCESSOR_MAPPING_NAMES.get(_config(model, **code).model_type)
     kind: Any = getattr(transformers, name, None) if name else None
     attributes = kind.get_attributes() if kind is not None else []
     if "video_processor" not in attributes:

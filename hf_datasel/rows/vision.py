@@ -123,7 +123,9 @@ def decoded(image: Any) -> Any:
     try:
         return Image().decode_example(image)
     except ImportError as error:
-        raise MissingExtra("Rows with images need Pillow. Install it with: pip install Pillow") from error
+        raise MissingExtra(
+            "Rows with images need Pillow. Install it with: pip install 'hf_datasel[images]'"
+        ) from error
     except Exception as error:  # decoders raise whatever a broken file leads them to
         raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 

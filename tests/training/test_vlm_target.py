@@ -111,3 +111,5 @@ def test_score_select_train_with_an_adapter(family: str, vlm_folder: Any, tmp_pa
     trained = training.train(kept, LABELS, tmp_path / "t")
     assert (trained.num_rows, trained.num_excluded, trained.steps) == (4, 0, 2)
     assert (tmp_path / "t" / "adapter_model.safetensors").is_file()
+    before, after = (heldout_loss(folder, anchors, LABELS) for folder in (vlm_folder(family), tmp_path / "t"))
+    assert after != before
