@@ -32,13 +32,13 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
     """Say that a row holds what would be left out of training and of scores.
 
     Raises:
-        BadRow: videos, which TRL does not train on, or images for a model without eyes.
+        BadRow: videos without frames beside them, which TRL does not train on, or images for a model without eyes.
     """
     videos = [name for name in VIDEOS if row.get(name) is not None]
-    if videos:
+    if videos and not is_vision_row(row):
         raise BadRow(
-            f"`row` has a column {videos[0]!r}, expected no videos: SFTTrainer does not train on them. Sample frames into a "
-            f"column `images` (a list for each row), with a placeholder for each in the messages."
+            f"`row` has a column {videos[0]!r}, expected its frames as `images`: SFTTrainer does not train on videos. Sample "
+            f"them with `hf_datasel.rows.with_frames(dataset)`."
         )
     images = [name for name in IMAGES if row.get(name) is not None]
     if images and not reads_images:

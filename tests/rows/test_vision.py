@@ -22,6 +22,7 @@ from hf_datasel.rows.vision import IMAGE_CUT, NO_IMAGE, UNREADABLE_IMAGE
 from ..vlm import FAMILIES, PLACEHOLDERS, png, real_rows
 
 
+DROPPED = object()
 PLAIN = Labels(max_length=None)
 ROWS = real_rows(6)
 
@@ -195,13 +196,17 @@ def test_a_broken_row_gets_a_status(change: dict[str, Any], status: str, vlm_fol
     [
         ({"image": "https://example.org/a.png"}, "`image` is 'https.*Download it first"),
         ({"image": {"bytes": None, "path": "http://example.org/a.png"}}, "`image` is 'http"),
-        ({"video": "clip.mp4"}, "`row` has a column 'video', expected no videos.*images"),
+        (
+            {"video": "clip.mp4", "image": DROPPED},
+            "`row` has a column 'video', expected its frames as `images`.*with_frames",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_said(change: dict[str, Any], message: str, vlm_folder: Any, tokenizer: Any) -> None:
-    row = {"image": png(1), "prompt": "<image> what?", "completion": " yes"}
+    row = {"image": png(1), "prompt": "<image> what?", "completion": " yes", **change}
+    row = {name: value for name, value in row.items() if value is not DROPPED}
     with pytest.raises(BadRow, match=message):
-        token_row({**row, **change}, load_reader(vlm_folder("llava"), PLAIN), PLAIN)
+        token_row(row, load_reader(vlm_folder("llava"), PLAIN), PLAIN)
 
 
 def test_a_model_of_text_refuses_images_and_the_wrong_end_is_refused(vlm_folder: Any, tokenizer: Any) -> None:
