@@ -61,7 +61,7 @@ def tokenizer_of(reader: Reader) -> PreTrainedTokenizerBase:
 def _config(model: str, **code: Any) -> Any:
     """The configuration of a model, or of the base model that an adapter names."""
     from transformers import AutoConfig
-    from transformers.utils import find_adapter_config_file
+    from transformers.utils import find_adapter_config_file  # type: ignore[attr-defined]
 
     try:
         return AutoConfig.from_pretrained(model, **code)
