@@ -16,6 +16,7 @@ from tqdm import tqdm
 from hf_datasel.errors import BadRow, MissingExtra
 from hf_datasel.rows.identity import with_encoded_media
 from hf_datasel.rows.labels import Labels, check_columns, token_row
+from hf_datasel.rows.vision import IMAGES
 
 
 if TYPE_CHECKING:
@@ -128,6 +129,11 @@ def run_sft(
     config = sft_config()
     from trl.trainer.sft_trainer import SFTTrainer
 
+    images = [name for name in IMAGES if name in rows.column_names]
+    if images and labels.dataset_text_field in rows.column_names and "messages" not in rows.column_names:
+        # Of a dataset with images, SFTTrainer would remove the column of texts before its own collator asks for it.
+        rows = rows.select_columns([*images, labels.dataset_text_field])
+        arguments = {"remove_unused_columns": False, **arguments}
     with _no_telemetry():
         trainer = SFTTrainer(
             model=model,

@@ -291,3 +291,38 @@ def test_images_of_several_sizes_are_padded(vlm_folder):
     batch = collate(rows, proxy)
     assert batch.media["pixel_values"].shape[:2] == (6, 2)  # a row without an image has no place
     assert batch.pieces == (1, 1, 1, 1, 2, 0, 1)
+
+
+def test_the_promises_hold_for_images(vlm_folder, tmp_path):
+    from datasets.fingerprint import Hasher
+
+    pool = Dataset.from_generator(lambda: iter(dataset_of(pool_of("llava"))), cache_dir=str(tmp_path))
+    scorer = OneStepTrain(Proxy(vlm_folder("llava")), dataset_of(anchors_of("llava")), labels=LABELS)
+    before = Hasher.hash(scorer)
+    alone = pool.map(scorer, batched=True, batch_size=2)
+    assert Hasher.hash(scorer) == before
+    with pytest.warns(UserWarning, match="row by row"):
+        unbatched = pool.map(scorer)
+    two = pool.map(scorer, batched=True, num_proc=2)
+    for other in (unbatched, two):
+        assert other["ost_utility"][:] == pytest.approx(alone["ost_utility"][:], rel=1e-5)
+    assert alone.features["images"] == pool.features["images"]
+
+
+def test_a_finished_row_is_not_decoded_again(vlm_folder, tmp_path, monkeypatch):
+    from hf_datasel import score
+    from hf_datasel.rows import vision
+
+    scorer = Perplexity(Proxy(vlm_folder("llava")), labels=LABELS)
+    pool, opened, plain = dataset_of(pool_of("llava")), [], vision.decoded
+
+    def count(image):
+        opened.append(image)
+        return plain(image)
+
+    monkeypatch.setattr(vision, "decoded", count)
+    first = score(pool, scorer, journal=tmp_path / "journal.sqlite")
+    assert len(opened) == 7  # one each, two of one row, none of another
+    again = score(pool, scorer, journal=tmp_path / "journal.sqlite")
+    assert len(opened) == 7
+    assert again[scorer.columns[0]][:] == first[scorer.columns[0]][:]

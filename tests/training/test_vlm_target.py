@@ -113,3 +113,14 @@ def test_score_select_train_with_an_adapter(family: str, vlm_folder: Any, tmp_pa
     assert (tmp_path / "t" / "adapter_model.safetensors").is_file()
     before, after = (heldout_loss(folder, anchors, LABELS) for folder in (vlm_folder(family), tmp_path / "t"))
     assert after != before
+
+
+def test_plain_text_with_images_is_trained_on(vlm_folder: Any, tmp_path: Path) -> None:
+    features = Features({"image": Image(), "text": Value("string")})
+    rows = [
+        {"image": {"bytes": row["image"], "path": None}, "text": f"<image> {row['question']} {row['answer']}"}
+        for row in real_rows(4)
+    ]
+    training = TargetTraining(vlm_folder("llava"), steps=1, sft={"per_device_train_batch_size": 2})
+    trained = training.train(Dataset.from_list(rows, features=features), LABELS, tmp_path)
+    assert (trained.num_rows, trained.steps) == (4, 1)
