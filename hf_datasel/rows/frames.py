@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import BadRow, MissingExtra
 from hf_datasel.rows.identity import undecoded
+from hf_datasel.rows.pixel_budget import shrunk
 from hf_datasel.rows.vision import VIDEOS
 
 
@@ -90,7 +91,7 @@ def sample_frames(video: Any, count: int = 8, rate: float | None = None, max_pix
         raise BadRow(f"`video` cannot be read ({type(error).__name__}: {error}), expected one with frames.") from error
     if not frames:
         raise BadRow("`video` has no frame, expected at least one.")
-    return [_shrunk(frame, max_pixels) for frame in frames]
+    return [shrunk(frame, max_pixels) for frame in frames]
 
 
 def _frames_of_row(
@@ -112,13 +113,6 @@ def _opened(video: Any) -> Any:
     if not isinstance(video, str) or "://" in video:
         raise BadRow(f"`video` is {str(video)[:80]!r}, expected bytes or a local file. Download it first.")
     return video
-
-
-def _shrunk(frame: Any, max_pixels: int | None) -> Any:
-    if max_pixels is None or frame.width * frame.height <= max_pixels:
-        return frame
-    factor = (max_pixels / (frame.width * frame.height)) ** 0.5
-    return frame.resize((max(1, int(frame.width * factor)), max(1, int(frame.height * factor))))
 
 
 def _av() -> Any:
