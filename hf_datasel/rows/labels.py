@@ -182,9 +182,10 @@ def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRo
             an image (faults of the dataset, not of the row).
     """
     check_columns(list(row), labels)
-    check_media(row, hasattr(reader, "image_processor"))
+    sees = hasattr(reader, "image_processor")
+    check_media(row, sees)
     is_prompt_completion = {"prompt", "completion"} <= row.keys()
-    is_vision = is_vision_row(row) and hasattr(reader, "image_processor")
+    is_vision = sees and is_vision_row(row)
     row = {name: value for name, value in row.items() if value is not None}
     if not _is_format(row.keys(), labels):
         no_completion = is_prompt_completion and "prompt" in row
@@ -194,7 +195,7 @@ def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRo
         if _completion_is_empty(row):
             return TokenRow((), (), EMPTY_COMPLETION)
         if not is_vision:
-            input_ids, targets = _tokens_and_labels(row, getattr(reader, "tokenizer", reader), labels)
+            input_ids, targets = _tokens_and_labels(row, reader.tokenizer if sees else reader, labels)
         elif not row.keys() & set(IMAGES):  # null, which SFTTrainer stops at; an empty list it trains on
             return TokenRow((), (), NO_IMAGE)
         else:

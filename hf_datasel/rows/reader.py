@@ -54,7 +54,7 @@ def model_class(model: str, **code: Any) -> Any:
 
 def tokenizer_of(reader: Reader) -> PreTrainedTokenizerBase:
     """The tokenizer, out of a processor if it is in one."""
-    tokenizer: PreTrainedTokenizerBase = getattr(reader, "tokenizer", reader)
+    tokenizer: PreTrainedTokenizerBase = reader.tokenizer if hasattr(reader, "image_processor") else reader
     return tokenizer
 
 
