@@ -19,6 +19,7 @@ os.environ["HF_DATASEL_JOURNAL"] = "off"
 import pytest  # noqa: E402
 from datasets import Dataset  # noqa: E402
 
+from . import vlm  # noqa: E402
 from .hub.server import LoopbackHub  # noqa: E402
 
 
@@ -55,6 +56,25 @@ def pool() -> Dataset:
 def anchors() -> Dataset:
     """6 real rows of the target task, apart from the pool."""
     return rows_of_file("held_out.jsonl", 6)
+
+
+@pytest.fixture(scope="session")
+def vlm_folder(tmp_path_factory):
+    """A function of a family's name: the folder of a tiny vision-language model with random weights."""
+    made = {}
+
+    def folder(family: str) -> str:
+        if family not in made:
+            made[family] = vlm.save(family, tmp_path_factory.mktemp(family))
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image_rows():
+    """A function of a count: real questions about real pictures (encoded), with their answers."""
+    return vlm.real_rows
 
 
 @pytest.fixture

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from hf_datasel.rows.labels import TokenRow
+from hf_datasel.rows.vision import is_vision_row
+
+
+IMAGE_ROWS = 64  # read at a time: pixels take up far more than the files they come from
 
 
 def max_tokens() -> int:
@@ -60,3 +65,32 @@ def batches_of(rows: Sequence[TokenRow], max_tokens: int) -> Iterator[list[int]]
     places = [place for place, row in enumerate(rows) if row.scorable]
     for bucket in length_buckets([len(rows[place].input_ids) for place in places], max_tokens):
         yield [places[at] for at in bucket]
+
+
+def encoded_batches(
+    rows: Sequence[Mapping[str, Any]],
+    missing: frozenset[int],
+    read: Callable[[Mapping[str, Any]], TokenRow],
+    max_tokens: int,
+) -> Iterator[tuple[list[int], list[TokenRow]]]:
+    """Places and rows of the batches that hold a missing row, and of the rows that cannot be scored.
+
+    Rows of text are all read first. Rows with images are read `IMAGE_ROWS` at a time, which bounds the memory of their
+    pixels, and not at all where none of these is missing. Batches follow from `rows` alone either way.
+
+    Args:
+        rows: B rows.
+        missing: places of those wanted.
+        read: a row's tokens.
+        max_tokens: padded tokens a batch.
+    """
+    size = IMAGE_ROWS if any(is_vision_row(row) for row in rows) else max(1, len(rows))
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        if missing.isdisjoint(range(start, start + len(part))):
+            continue
+        encoded = [read(row) for row in part]
+        for batch in batches_of(encoded, max_tokens):
+            places = [start + place for place in batch]
+            if missing.intersection(places):
+                yield places, [encoded[place] for place in batch]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from hf_datasel.proxy.vision import images_once
+
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,8 +57,9 @@ def target_states(proxy: LoadedProxy, batch: TokenBatch, **inputs: Any) -> tuple
         NotApplicable: the model has no body apart from its head.
     """
     body = body_of(proxy)
-    with _last_mlp_on_targets_only(body, batch):
-        output = body(input_ids=batch.input_ids[:, :-1], use_cache=False, **inputs)
+    read = batch.input_ids.shape[1] - batch.spare
+    with _last_mlp_on_targets_only(text_body(body), batch), images_once(proxy, batch):
+        output = body(input_ids=batch.input_ids[:, :read], use_cache=False, **batch.media, **inputs)
     return output[0][batch.places], output
 
 
@@ -123,6 +126,12 @@ def body_of(proxy: LoadedProxy) -> Any:
     return body
 
 
+def text_body(body: Any) -> Any:
+    """The part of a model without its head that reads tokens: all of it, or the language model within."""
+    names = ("language_model", "text_model")
+    return next((getattr(body, name) for name in names if hasattr(body, name)), body)
+
+
 @contextmanager
 def _last_mlp_on_targets_only(body: Any, batch: TokenBatch) -> Iterator[None]:
     layers = getattr(body, "layers", None) or getattr(body, "h", None)
@@ -130,7 +139,7 @@ def _last_mlp_on_targets_only(body: Any, batch: TokenBatch) -> Iterator[None]:
     if mlp is None:
         yield
         return
-    shape = (batch.input_ids.shape[0], batch.input_ids.shape[1] - 1)
+    shape = (batch.input_ids.shape[0], batch.input_ids.shape[1] - batch.spare)
 
     def narrow(_: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if arguments[0].shape[:2] != shape:
@@ -153,14 +162,19 @@ def _last_mlp_on_targets_only(body: Any, batch: TokenBatch) -> Iterator[None]:
 
 @contextmanager
 def attention(proxy: LoadedProxy, name: str) -> Iterator[None]:
-    """Another implementation of attention for a while."""
-    config = inner_model(proxy).config
-    before = config._attn_implementation
-    config._attn_implementation = name
+    """Another implementation of attention for a while, in every part of the model that has it."""
+    from transformers import PreTrainedModel
+
+    parts = [module for module in inner_model(proxy).modules() if isinstance(module, PreTrainedModel)]
+    before = [part.config._attn_implementation for part in parts]
+    for part in parts:
+        if name != "sdpa" or getattr(part, "_supports_sdpa", False):
+            part.config._attn_implementation = name
     try:
         yield
     finally:
-        config._attn_implementation = before
+        for part, own in zip(parts, before, strict=True):
+            part.config._attn_implementation = own
 
 
 def fast_attention(proxy: LoadedProxy) -> str:

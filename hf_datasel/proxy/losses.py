@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from hf_datasel.proxy.vision import images_once
 from hf_datasel.rows.labels import IGNORED, TokenRow
+from hf_datasel.rows.vision import PER_TOKEN
 
 
 if TYPE_CHECKING:
@@ -27,12 +29,23 @@ class TokenBatch:
         input_ids, attention_mask: (B, T).
         positions: (L,) places whose logits are needed; the logits at place t predict token t + 1.
         targets: (B, L) token ids, `IGNORED` where a row has no target.
+        media: what the model takes beside tokens, by name: (B, T), or the rows' images or patches one after another.
+        pieces: how many of these are each row's, (B,); empty without images.
+        encoded: what a frozen encoder made of the images, once it has (see `images_once`).
     """
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
     positions: torch.Tensor
     targets: torch.Tensor
+    media: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    pieces: tuple[int, ...] = ()
+    encoded: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def spare(self) -> int:
+        """Tokens at a row's end that need not be read: the last one predicts nothing, but it may be a part of an image."""
+        return 0 if self.media else 1
 
     @functools.cached_property
     def is_target(self) -> torch.Tensor:
@@ -69,7 +82,54 @@ def collate(rows: Sequence[TokenRow], proxy: LoadedProxy, padding: int = 0) -> T
         padded([[1] * len(row.input_ids) for row in rows], 0),
         positions,
         targets[:, positions],
+        *_media(rows, proxy, length),
     )
+
+
+def _media(
+    rows: Sequence[TokenRow], proxy: LoadedProxy, length: int
+) -> tuple[dict[str, torch.Tensor], tuple[int, ...]]:
+    """Model inputs beside the tokens of B rows, and each row's share of images or patches.
+
+    Images of several sizes are padded with zeros, which a processor does too, and marks in its own masks.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row.media))
+    media = {}
+    for name in names:
+        parts = [row.media[name] for row in rows if name in row.media]
+        if name in PER_TOKEN:
+            empty = parts[0].new_zeros((1, 0))
+            parts = [row.media.get(name, empty) for row in rows]
+            sizes: tuple[int, ...] = (length,)
+        else:
+            sizes = tuple(max(part.shape[place] for part in parts) for place in range(1, parts[0].dim()))
+        media[name] = torch.cat([_grown(part, sizes) for part in parts])
+    weight = next(iter(proxy.parameters.values()))
+    return {
+        name: value.to(weight.device, weight.dtype if value.is_floating_point() else None)
+        for name, value in media.items()
+    }, tuple(_pieces(row) for row in rows) if _is_told_apart(media) else ()
+
+
+def _grown(values: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """(n, ...) with zeros behind, so that what follows n has these sizes."""
+    if tuple(values.shape[1:]) == tuple(sizes):
+        return values
+    grown = values.new_zeros((values.shape[0], *sizes))
+    grown[tuple(slice(0, size) for size in values.shape)] = values
+    return grown
+
+
+def _is_told_apart(media: Mapping[str, torch.Tensor]) -> bool:
+    """Whether the model reads every piece there is: with five dimensions and no mask, some may be padding it drops."""
+    return "pixel_values" in media and (media["pixel_values"].dim() < 5 or "pixel_attention_mask" in media)
+
+
+def _pieces(row: TokenRow) -> int:
+    pixels = row.media.get("pixel_values")
+    if pixels is None:
+        return 0
+    return pixels.shape[:-3].numel() if pixels.dim() > 3 else pixels.shape[0]
 
 
 def label_logits(proxy: LoadedProxy, parameters: Parameters, batch: TokenBatch) -> torch.Tensor:
@@ -78,7 +138,10 @@ def label_logits(proxy: LoadedProxy, parameters: Parameters, batch: TokenBatch) 
     keeps = _accepts(proxy.model, "logits_to_keep")
     if keeps:
         arguments["logits_to_keep"] = batch.positions
-    logits: torch.Tensor = torch.func.functional_call(proxy.model, parameters, kwargs=arguments).logits
+    with images_once(proxy, batch):
+        logits: torch.Tensor = torch.func.functional_call(
+            proxy.model, parameters, kwargs={**arguments, **batch.media}
+        ).logits
     return logits if keeps else logits[:, batch.positions]
 
 

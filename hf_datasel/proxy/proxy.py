@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hf_datasel.errors import DataselError, MissingExtra
-from hf_datasel.rows.labels import LONGER_THAN_CONTEXT, Labels, TokenRow, prepare_tokenizer, token_row
+from hf_datasel.rows.labels import LONGER_THAN_CONTEXT, Labels, TokenRow, token_row
+from hf_datasel.rows.reader import load_reader, model_class, tokenizer_of
 
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from hf_datasel.rows.reader import Reader
+
 Parameters = dict[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """Any Hugging Face causal language model, PEFT adapters included, as the yardstick that scores rows.
+    """Any Hugging Face causal language model or vision-language model, PEFT adapters included, that scores rows.
 
     Nothing loads until a scorer needs it, in the process that needs it. The weights are this object's own copy in
     evaluation mode; scoring leaves them bit for bit as they were.
@@ -34,8 +37,9 @@ class Proxy:
         revision: branch, tag or commit of a Hub id. Resolved to a commit in the spec.
         adapter: Hub id or local folder of a PEFT adapter on top of `model`.
         dtype: of the weights. `exact` utilities need float32 or float64.
-        trainable: the parameters whose step is simulated: `"all"`, `"lora"` (those of the adapter), or regular
-            expressions searched in the parameter names.
+        trainable: the parameters whose step is simulated: `"all"`; `"language"`, all but the vision encoder and its
+            projector, as the paper trains (images are then encoded once per row, whatever the engine); `"projector"`;
+            `"lora"` (those of the adapter); or regular expressions searched in the parameter names, in a tuple.
         trust_remote_code: run the code a Hub repository brings. Off unless asked for.
 
     Raises:
@@ -123,14 +127,14 @@ class Proxy:
         """
         try:
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            import transformers  # noqa: F401 (said here, rather than in the midst of loading)
         except ImportError as error:
             raise MissingExtra("A proxy needs torch. Install it with: pip install 'hf_datasel[models]'") from error
         _limit_threads_in_workers()
         code = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
         self._look()
         # Eager attention and experts: the fused kernels have no forward-mode derivative, nor float64.
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        model: Any = model_class(self.model, **code).from_pretrained(
             self.model,
             dtype=getattr(torch, self.dtype),
             attn_implementation="eager",
@@ -142,13 +146,13 @@ class Proxy:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, self.adapter, autocast_adapter_dtype=False)
-        tokenizer: Any = AutoTokenizer.from_pretrained(self.model, **code)
         model.to(_device(rank)).eval()
         if self.dtype == "float64":
             model.double()
-        tokenizer = prepare_tokenizer(tokenizer, labels or Labels())
+        reader = load_reader(self.model, labels or Labels(), **code)
+        tokenizer = tokenizer_of(reader)
         tokenizer.model_max_length = int(1e30)  # rows too long get a status; the tokenizer's own warning would mislead
-        return LoadedProxy(model, tokenizer, trainable_parameters(model, self.trainable))
+        return LoadedProxy(model, tokenizer, trainable_parameters(model, self.trainable), reader)
 
 
 @dataclass(frozen=True)
@@ -159,22 +163,31 @@ class LoadedProxy:
         model: in evaluation mode, no gradients required anywhere.
         tokenizer: with its end-of-sequence token settled.
         parameters: the P trainable ones by name; the model's own tensors.
+        reader: what turns rows into tokens; the tokenizer, or the processor it is part of.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     parameters: Parameters = field(repr=False)
+    reader: Reader = None
 
     @property
     def context(self) -> int | None:
         """Tokens the model was built for; `None` when it does not say."""
-        length = getattr(self.model.config, "max_position_embeddings", None)
+        length = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return int(length) if length else None
+
+    @functools.cached_property
+    def frozen_encoder(self) -> torch.nn.Module | None:
+        """See `vision.frozen_encoder`."""
+        from hf_datasel.proxy.vision import frozen_encoder
+
+        return frozen_encoder(self)
 
 
 def encode(row: Mapping[str, Any], proxy: LoadedProxy, labels: Labels) -> TokenRow:
     """A row's tokens and labels, refused when longer than what the proxy was built for."""
-    encoded = token_row(row, proxy.tokenizer, labels)
+    encoded = token_row(row, proxy.tokenizer if proxy.reader is None else proxy.reader, labels)
     if encoded.scorable and proxy.context is not None and len(encoded.input_ids) > proxy.context:
         return TokenRow((), (), LONGER_THAN_CONTEXT)
     return encoded
@@ -186,17 +199,24 @@ def trainable_parameters(model: torch.nn.Module, trainable: str | tuple[str, ...
     Raises:
         ValueError: nothing matches.
     """
+    from hf_datasel.proxy.vision import PROJECTOR, encoder_name, is_of_images
+
     named = dict(model.named_parameters())
     if trainable == "all":
         chosen = named
+    elif trainable == "language":
+        encoder = encoder_name(model)
+        chosen = {name: p for name, p in named.items() if not is_of_images(name, encoder)}
+    elif trainable == "projector":
+        chosen = {name: p for name, p in named.items() if PROJECTOR.search(name)}
     else:
         patterns = (r"lora_", r"modules_to_save") if trainable == "lora" else trainable
         patterns = (patterns,) if isinstance(patterns, str) else patterns
         chosen = {name: p for name, p in named.items() if any(re.search(pattern, name) for pattern in patterns)}
     if not chosen:
         raise ValueError(
-            f"`trainable` is {trainable!r} and matches none of the {len(named)} parameters, expected 'all', 'lora' (with an "
-            f"`adapter`) or patterns found in names such as {next(iter(named))!r}."
+            f"`trainable` is {trainable!r} and matches none of the {len(named)} parameters, expected 'all', 'language', 'projector' (of a "
+            f"vision-language model), 'lora' (with an `adapter`) or patterns found in names such as {next(iter(named))!r}."
         )
     for parameter in named.values():
         parameter.requires_grad_(False)

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import BadRow, OverlapError
-from hf_datasel.rows.identity import content_only, row_digest
+from hf_datasel.rows.identity import MEDIA_COLUMNS, content_only, row_digest
 
 
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ def refuse_overlap(anchors: Dataset | Iterable[Mapping[str, Any]], **others: Dat
 
 def content_rows(dataset: Dataset, keep: str | None = None) -> list[dict[str, Any]]:
     """The rows as plain dicts of training content (media encoded), with the column `keep` beside."""
-    rows = [{name: value for name, value in row.items() if value is not None} for row in content_only(dataset)]
+    # A null image stays: a row without its image is not one of text.
+    rows = [
+        {name: value for name, value in row.items() if value is not None or name in MEDIA_COLUMNS}
+        for row in content_only(dataset)
+    ]
     if keep is not None:
         if keep not in dataset.column_names:
             raise BadRow(f"`anchors` has no column {keep!r}, expected one of {dataset.column_names}.")

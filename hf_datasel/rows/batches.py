@@ -8,13 +8,14 @@ from numbers import Number
 from typing import Any
 
 from hf_datasel.errors import BadRow
+from hf_datasel.rows.identity import undecoded
 
 
 def rows_of(batch: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
     """The rows of a batch, and whether the call was for a single row.
 
     `Dataset.map` passes a `LazyRow` without `batched=True` and a `LazyBatch` with it, plain dicts when the dataset
-    has a format. Media columns are touched only when read.
+    has a format. Images and videos stay encoded (`{"bytes", "path"}`), in every column.
 
     Args:
         batch: columns of B rows, or one row.
@@ -30,13 +31,28 @@ def rows_of(batch: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
     """
     names = list(batch)
     if is_single_row(batch):
-        return [{name: batch[name] for name in names}], True
-    columns = {name: batch[name] for name in names}
+        return [{name: _values(batch, name) for name in names}], True
+    columns = {name: _values(batch, name) for name in names}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise BadRow(f"`batch` has columns of different lengths {lengths}, expected B values in each.")
     size = next(iter(lengths.values()), 0)
     return [{name: columns[name][i] for name in names} for i in range(size)], False
+
+
+def _values(batch: Mapping[str, Any], name: str) -> Any:
+    """A column (of a single row: its value), from the table behind a lazy batch where reading it would decode media."""
+    features = getattr(getattr(batch, "formatter", None), "features", None)
+    if not features or name not in features or name not in batch.keys_to_format:  # type: ignore[attr-defined]
+        return batch[name]
+    encoded = undecoded(features[name])
+    if encoded == features[name]:
+        return batch[name]
+    from datasets import Features
+
+    table: Any = batch.pa_table  # type: ignore[attr-defined]
+    values = Features({name: encoded}).decode_column(table[name].to_pylist(), name)
+    return values[0] if type(batch).__name__ == "LazyRow" else values
 
 
 def is_single_row(batch: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ CONTENT_COLUMNS = (
     "text", "messages", "conversations", "prompt", "completion", "input_ids", "labels", "completion_mask",
     "assistant_masks", "tools", "chat_template_kwargs", "image", "images", "video", "videos",
 )  # fmt: skip
+MEDIA_COLUMNS = ("image", "images", "video", "videos")
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
@@ -30,20 +31,33 @@ def row_digest(row: Mapping[str, Any]) -> str:
     of a plain table, without any training content, counts whole.
 
     Args:
-        row: one row. Media must be undecoded (`{"bytes", "path"}`).
+        row: one row. Media best undecoded (`{"bytes", "path"}`): their bytes count, or else the path, and nothing is
+            decoded. A PIL image counts by its pixels, which is another digest than its file's.
 
     Example:
         >>> row_digest({"text": "1 + 1 = 2"}) == row_digest({"text": "1 + 1 = 2", "score": 0.5})
         True
     """
     content = {name: row[name] for name in CONTENT_COLUMNS if row.get(name) is not None} or dict(row)
+    content |= {name: _media(content[name]) for name in MEDIA_COLUMNS if name in content}
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
     return blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _media(value: Any) -> Any:
+    """Media without their path where there are bytes: the path changes when a dataset is saved, what is in it does not."""
+    if isinstance(value, list | tuple):
+        return [_media(part) for part in value]
+    if isinstance(value, Mapping) and value.get("bytes") is not None:
+        return {"bytes": value["bytes"]}
+    return value
 
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return blake2b(value, digest_size=16).hexdigest()
+    if hasattr(value, "tobytes") and hasattr(value, "mode"):  # a PIL image
+        return [value.mode, list(value.size), blake2b(value.tobytes(), digest_size=16).hexdigest()]
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return value.tolist()
     raise BadRow(f"`row` holds a {type(value).__name__}, expected text, numbers, lists or undecoded media.")
@@ -82,22 +96,26 @@ def with_row_ids(dataset: Dataset) -> Dataset:
 
 def content_only(dataset: Dataset) -> Dataset:
     """The dataset's training content (or all of it, where there is none), with images and videos left encoded."""
+    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS] or dataset.column_names
+    return with_encoded_media(dataset.select_columns(names))
+
+
+def with_encoded_media(dataset: Dataset) -> Dataset:
+    """The dataset with images and videos left as `{"bytes", "path"}`, in every column."""
     from datasets import Features
 
-    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS] or dataset.column_names
-    content = dataset.select_columns(names)
-    encoded = {name: _encoded(feature) for name, feature in content.features.items()}
-    return content if encoded == dict(content.features) else content.cast(Features(encoded))
+    encoded = {name: undecoded(feature) for name, feature in dataset.features.items()}
+    return dataset if encoded == dict(dataset.features) else dataset.cast(Features(encoded))
 
 
-def _encoded(feature: Any) -> Any:
+def undecoded(feature: Any) -> Any:
     """A feature with its images and videos undecoded, however deep they lie."""
     from datasets import Image, LargeList, List, Video
 
     if isinstance(feature, Image | Video):
         return type(feature)(decode=False)
     if isinstance(feature, List | LargeList):
-        return type(feature)(_encoded(feature.feature))
+        return type(feature)(undecoded(feature.feature))
     if isinstance(feature, dict):
-        return {name: _encoded(part) for name, part in feature.items()}
+        return {name: undecoded(part) for name, part in feature.items()}
     return feature

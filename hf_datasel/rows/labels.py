@@ -11,16 +11,31 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import TemplateError
 
 from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.rows.vision import (
+    IMAGE_CUT,
+    IMAGES,
+    NO_IMAGE,
+    UNREADABLE_IMAGE,
+    UnreadableImage,
+    check_media,
+    cut_media,
+    image_token,
+    is_vision_row,
+    read_vision_row,
+)
 
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
+
+    from hf_datasel.rows.reader import Reader
 
 IGNORED = -100  # the label of a token that carries no loss
 
@@ -81,11 +96,14 @@ class TokenRow:
         input_ids: T token ids.
         labels: T ids, `IGNORED` where a token carries no loss.
         status: `"ok"`, `"truncated"` (scored all the same), or why the row cannot be scored.
+        media: what the model takes beside tokens, by name (`pixel_values`, `image_grid_thw`, …): one number per token,
+            (1, T), for the names in `vision.PER_TOKEN`, else images or their patches in front. Empty for text.
     """
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     status: str
+    media: Mapping[str, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def scorable(self) -> bool:
@@ -98,8 +116,15 @@ class TokenRow:
         return sum(label != IGNORED for label in self.labels[1:])
 
 
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, labels: Labels) -> PreTrainedTokenizerBase:
+def prepare_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, labels: Labels, chat_template: str | None = None
+) -> PreTrainedTokenizerBase:
     """Set the end-of-sequence token as SFTTrainer would.
+
+    Args:
+        tokenizer: changed in place, and returned.
+        labels: the options shared with training.
+        chat_template: of the processor that the tokenizer is part of; it comes before the tokenizer's own.
 
     Raises:
         ValueError: `eos_token` is not in the vocabulary, or the tokenizer has none.
@@ -110,8 +135,10 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, labels: Labels) -> Pre
         tokenizer.eos_token = labels.eos_token
     if tokenizer.eos_token is None:
         raise ValueError("`tokenizer` has no end-of-sequence token. Name one with `Labels(eos_token=...)`.")
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
     if labels.assistant_only_loss:
-        _training_template(
+        training_template(
             tokenizer
         )  # a template that cannot mark assistant turns is a fault of the set-up, not of a row
     return tokenizer
@@ -140,34 +167,52 @@ def _is_format(names: AbstractSet[str], labels: Labels) -> bool:
     return bool(names & single) or {"prompt", "completion"} <= names
 
 
-def token_row(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, labels: Labels) -> TokenRow:
+def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRow:
     """Tokens and labels of one row, with a status instead of an exception for a bad row.
+
+    Images are decoded here and nowhere else. A row whose list of `images` is empty is one of text, as in training.
 
     Args:
         row: one row in a format of TRL's SFT.
-        tokenizer: prepared by `prepare_tokenizer`.
+        reader: a tokenizer prepared by `prepare_tokenizer`, or what `load_reader` gives.
         labels: the options shared with training.
 
     Raises:
-        BadRow: the row has no column of any known format (a fault of the dataset, not of the row).
+        BadRow: the row has no column of any known format, images for a model that reads text only, a video, or the URL of
+            an image (faults of the dataset, not of the row).
     """
     check_columns(list(row), labels)
+    sees = hasattr(reader, "image_processor")
+    check_media(row, sees)
     is_prompt_completion = {"prompt", "completion"} <= row.keys()
+    is_vision = sees and is_vision_row(row)
     row = {name: value for name, value in row.items() if value is not None}
     if not _is_format(row.keys(), labels):
         no_completion = is_prompt_completion and "prompt" in row
         return TokenRow((), (), EMPTY_COMPLETION if no_completion else f"{MALFORMED}: its training columns are null")
+    media: dict[str, torch.Tensor] = {}
     try:
         if _completion_is_empty(row):
             return TokenRow((), (), EMPTY_COMPLETION)
-        input_ids, targets = _tokens_and_labels(row, tokenizer, labels)
+        if not is_vision:
+            input_ids, targets = _tokens_and_labels(row, reader.tokenizer if sees else reader, labels)
+        elif not row.keys() & set(IMAGES):  # null, which SFTTrainer stops at; an empty list it trains on
+            return TokenRow((), (), NO_IMAGE)
+        else:
+            input_ids, targets, media = read_vision_row(row, reader, labels)
+    except UnreadableImage as error:
+        return TokenRow((), (), f"{UNREADABLE_IMAGE}: {error}"[:200])
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, TemplateError) as error:
         # What tokenizers and chat templates raise on a broken row; anything else is ours and must be seen.
         return TokenRow((), (), f"{MALFORMED}: {type(error).__name__}: {error}"[:200])
-    return _truncated(input_ids, targets, labels)
+    if media and labels.max_length is not None and image_token(reader) in input_ids[labels.max_length :]:
+        return TokenRow((), (), IMAGE_CUT)
+    return _truncated(input_ids, targets, labels, media)
 
 
-def _truncated(input_ids: list[int], targets: list[int], labels: Labels) -> TokenRow:
+def _truncated(
+    input_ids: list[int], targets: list[int], labels: Labels, media: dict[str, torch.Tensor] | None = None
+) -> TokenRow:
     had_targets = any(label != IGNORED for label in targets[1:])
     is_longer = labels.max_length is not None and len(input_ids) > labels.max_length
     if is_longer:
@@ -182,7 +227,8 @@ def _truncated(input_ids: list[int], targets: list[int], labels: Labels) -> Toke
         status = TRUNCATED if is_longer else OK
     else:
         status = MASKED_BY_TRUNCATION if is_longer and had_targets else NO_LABELS
-    return TokenRow(tuple(input_ids), tuple(targets), status)
+        media = None
+    return TokenRow(tuple(input_ids), tuple(targets), status, cut_media(media or {}, len(input_ids)))
 
 
 def _completion_is_empty(row: Mapping[str, Any]) -> bool:
@@ -236,7 +282,7 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
             "model), save a template with its tokenizer, or turn the rows into `prompt` and `completion` texts."
         )
     template_arguments = {
-        "chat_template": _training_template(tokenizer) if labels.assistant_only_loss else None,
+        "chat_template": training_template(tokenizer) if labels.assistant_only_loss else None,
         "tools": json.loads(example["tools"]) if isinstance(example.get("tools"), str) else example.get("tools"),
         **example.get("chat_template_kwargs", {}),
     }
@@ -274,7 +320,8 @@ def _after(prompt_ids: list[int], whole: list[int]) -> list[int]:
     return [0] * length + [1] * (len(whole) - length)
 
 
-def _training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The chat template that marks assistant turns, where the tokenizer's own does not."""
     from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
     template = tokenizer.chat_template

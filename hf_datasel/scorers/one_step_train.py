@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from hf_datasel.contracts import Batch, Columns
 from hf_datasel.errors import OverlapError
 from hf_datasel.proxy import Proxy
-from hf_datasel.proxy.batch_size import batches_of, max_tokens
+from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, content_rows, refuse_overlap, row_digest
 from hf_datasel.rows.batches import rows_of, warn_unbatched
@@ -226,14 +226,12 @@ class OneStepTrain:
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that cannot be scored."""
         engine = self._engine(rank)
-        encoded = [encode(row, engine.anchors.proxy, self.labels) for row in rows]
-        for batch in batches_of(encoded, max_tokens()):
-            if missing.intersection(batch):
-                its = [encoded[i] for i in batch]
-                scorable = [i for i, row in enumerate(its) if row.scorable]
-                found = engine([its[i] for i in scorable])
-                columns = utility_columns(its, scorable, found, engine.anchors, self.group_score, self.token_level)
-                yield batch, {name: columns[name] for name in self.columns}
+        read = partial(encode, proxy=engine.anchors.proxy, labels=self.labels)
+        for batch, its in encoded_batches(rows, missing, read, max_tokens()):
+            scorable = [i for i, row in enumerate(its) if row.scorable]
+            found = engine([its[i] for i in scorable])
+            columns = utility_columns(its, scorable, found, engine.anchors, self.group_score, self.token_level)
+            yield batch, {name: columns[name] for name in self.columns}
 
     @property
     def engine_report(self) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
-from hf_datasel.proxy.batch_size import batches_of, max_tokens
+from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow
 from hf_datasel.rows.batches import rows_of, warn_unbatched
@@ -96,15 +96,13 @@ class Perplexity:
         from hf_datasel.proxy.figures import measure_figures
 
         proxy, budget = self._loaded_proxy(rank), self.__dict__.setdefault("_budget", TokenBudget(max_tokens()))
-        encoded = [encode(row, proxy, self.labels) for row in rows]
-        for batch in batches_of(encoded, max_tokens()):
-            if missing.intersection(batch):
-                its = [encoded[i] for i in batch]
-                scorable = [i for i, row in enumerate(its) if row.scorable]
-                losses = np.full(len(its), np.nan)
-                found = measure_figures(proxy, [its[i] for i in scorable], ("loss",), budget)
-                losses[scorable] = found["loss"]
-                yield batch, self._columns(its, losses)
+        read = partial(encode, proxy=proxy, labels=self.labels)
+        for batch, its in encoded_batches(rows, missing, read, max_tokens()):
+            scorable = [i for i, row in enumerate(its) if row.scorable]
+            losses = np.full(len(its), np.nan)
+            found = measure_figures(proxy, [its[i] for i in scorable], ("loss",), budget)
+            losses[scorable] = found["loss"]
+            yield batch, self._columns(its, losses)
 
     def _columns(self, encoded: Sequence[TokenRow], losses: Scores) -> Columns:
         losses = np.where(np.isfinite(losses), losses, np.nan)

@@ -12,12 +12,16 @@ from tqdm import tqdm
 
 from hf_datasel.errors import BadRow
 from hf_datasel.proxy.proxy import LoadedProxy, encode
+from hf_datasel.rows.identity import with_encoded_media
 from hf_datasel.rows.labels import Labels, check_columns, prepare_tokenizer
+from hf_datasel.rows.reader import load_reader, model_class, tokenizer_of
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from hf_datasel.rows.reader import Reader
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ def heldout_loss(
     dataset: Dataset,
     labels: Labels,
     batch_size: int = 8,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: Reader | None = None,
     revision: str | None = None,
 ) -> float:
     """Mean over rows of each row's mean loss over its target tokens, in nats per token. Lower is better.
@@ -41,7 +45,7 @@ def heldout_loss(
         dataset: N rows in any format of TRL's SFT.
         labels: the options shared with scoring and training.
         batch_size: B, rows a forward pass.
-        tokenizer: of a model that is already loaded.
+        tokenizer: of a model that is already loaded, or its processor.
         revision: branch, tag or commit of a Hub id.
 
     Raises:
@@ -56,7 +60,7 @@ def heldout_loss(
 
     check_columns(dataset.column_names, labels)
     loaded = _loaded(model, tokenizer, labels, revision)
-    encoded = [encode(row, loaded, labels) for row in dataset.with_format(None)]
+    encoded = [encode(row, loaded, labels) for row in with_encoded_media(dataset.with_format(None))]
     rows = [row for row in encoded if row.scorable]
     statuses = Counter(row.status.split(":")[0] for row in encoded if not row.scorable)
     if not rows:
@@ -122,22 +126,23 @@ def generate_answers(
 
 def _loaded(
     model: str | Path | PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase | None,
+    reader: Reader | None,
     labels: Labels,
     revision: str | None,
 ) -> LoadedProxy:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     plain: Any = model
     if isinstance(model, str | Path):
-        plain = AutoModelForCausalLM.from_pretrained(str(model), revision=revision, dtype=torch.float32)
+        kind = model_class(str(model), revision=revision)
+        plain = kind.from_pretrained(str(model), revision=revision, dtype=torch.float32)
         plain.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        tokenizer = tokenizer or AutoTokenizer.from_pretrained(str(model), revision=revision)
-    if tokenizer is None:
+        reader = reader or load_reader(str(model), labels, revision=revision)
+    if reader is None:
         raise ValueError("`tokenizer` is None, expected the tokenizer of the loaded `model`, or a folder as `model`.")
     parameters = {name: parameter.detach() for name, parameter in plain.named_parameters()}
-    return LoadedProxy(plain, prepare_tokenizer(tokenizer, labels), parameters)
+    prepared = prepare_tokenizer(tokenizer_of(reader), labels, getattr(reader, "chat_template", None))
+    return LoadedProxy(plain, prepared, parameters, reader)
 
 
 def _prompt_ids(prompt: str | Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> list[int]:

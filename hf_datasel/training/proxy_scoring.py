@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from accelerate import PartialState
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import TrainerCallback
 
 from hf_datasel.errors import BadRecipe, DataselError
 from hf_datasel.proxy.proxy import Proxy
 from hf_datasel.rows import Labels, content_only, with_row_ids
 from hf_datasel.rows.identity import row_digest
-from hf_datasel.rows.labels import prepare_tokenizer
+from hf_datasel.rows.reader import load_reader
 from hf_datasel.runs import score, spec_key
 from hf_datasel.runs.score import check_pool
 from hf_datasel.training import snapshots
@@ -324,8 +324,8 @@ class ProxyScoringCallback(TrainerCallback):
             return pa.nulls(len(rows), pa.bool_())
         labels = getattr(self.scorer, "labels", Labels())
         code = {"revision": proxy.revision, "trust_remote_code": proxy.trust_remote_code}
-        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(proxy.model, **code), labels)
-        return pa.array(flags(content_only(rows), tokenizer, labels, read_seen(snapshot.folder)))
+        reader = load_reader(proxy.model, labels, **code)
+        return pa.array(flags(content_only(rows), reader, labels, read_seen(snapshot.folder)))
 
 
 def _rank_and_world() -> tuple[int, int]:

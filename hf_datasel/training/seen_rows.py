@@ -14,7 +14,8 @@ from hf_datasel.rows.labels import Labels, token_row
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch.nn import Module
-    from transformers import PreTrainedTokenizerBase
+
+    from hf_datasel.rows.reader import Reader
 
 
 class SeenRows:
@@ -66,6 +67,6 @@ def read_seen(folder: Path) -> set[int]:
     return seen
 
 
-def flags(rows: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Labels, seen: set[int]) -> list[bool]:
+def flags(rows: Dataset, reader: Reader, labels: Labels, seen: set[int]) -> list[bool]:
     """Whether each row is among those seen, as SFT would have prepared it."""
-    return [token_digest(token_row(row, tokenizer, labels).input_ids) in seen for row in rows]
+    return [token_digest(token_row(row, reader, labels).input_ids) in seen for row in rows]

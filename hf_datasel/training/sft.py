@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.rows.identity import with_encoded_media
 from hf_datasel.rows.labels import Labels, check_columns, token_row
+from hf_datasel.rows.vision import IMAGES
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from peft import PeftConfig
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
     from transformers.trainer_utils import TrainOutput
+
+    from hf_datasel.rows.reader import Reader
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +74,7 @@ def sft_config() -> type:
     return config
 
 
-def trainable_rows(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Labels
-) -> tuple[Dataset, Counter[str]]:
+def trainable_rows(dataset: Dataset, reader: Reader, labels: Labels) -> tuple[Dataset, Counter[str]]:
     """The rows with a loss, and how many of the others there were by status.
 
     SFTTrainer itself drops some of them, trains others (an empty completion) on their end-of-sequence token, and stops
@@ -85,8 +87,8 @@ def trainable_rows(
     dataset = dataset.with_format(None)
     excluded: Counter[str] = Counter()
     kept = []
-    for index, row in enumerate(tqdm(dataset, desc="Reading rows", unit="row", delay=1)):
-        encoded = token_row(row, tokenizer, labels)
+    for index, row in enumerate(tqdm(with_encoded_media(dataset), desc="Reading rows", unit="row", delay=1)):
+        encoded = token_row(row, reader, labels)
         if encoded.scorable:
             kept.append(index)
         else:
@@ -106,7 +108,7 @@ def trainable_rows(
 
 def run_sft(
     model: str | PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    reader: Reader,
     rows: Dataset,
     labels: Labels,
     output_dir: Path,
@@ -117,7 +119,7 @@ def run_sft(
 
     Args:
         model: Hub id, folder, or a model already loaded.
-        tokenizer: prepared for `labels`.
+        reader: tokenizer or processor, prepared for `labels`.
         rows: with a loss each (see `trainable_rows`).
         labels: how rows become tokens and labels.
         output_dir: the folder to save to.
@@ -127,6 +129,11 @@ def run_sft(
     config = sft_config()
     from trl.trainer.sft_trainer import SFTTrainer
 
+    images = [name for name in IMAGES if name in rows.column_names]
+    if images and labels.dataset_text_field in rows.column_names and "messages" not in rows.column_names:
+        # Of a dataset with images, SFTTrainer would remove the column of texts before its own collator asks for it.
+        rows = rows.select_columns([*images, labels.dataset_text_field])
+        arguments = {"remove_unused_columns": False, **arguments}
     with _no_telemetry():
         trainer = SFTTrainer(
             model=model,
@@ -139,7 +146,7 @@ def run_sft(
                 }
             ),
             train_dataset=_as_messages(rows) if labels.assistant_only_loss else rows,
-            processing_class=tokenizer,
+            processing_class=reader,
             peft_config=peft_config,
         )
         result: TrainOutput = trainer.train()

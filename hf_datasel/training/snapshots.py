@@ -18,11 +18,14 @@ import numpy as np
 
 from hf_datasel.errors import DataselError
 from hf_datasel.proxy.proxy import Proxy
+from hf_datasel.rows.labels import Labels
+from hf_datasel.rows.reader import load_reader
 
 
 if TYPE_CHECKING:
     from torch.nn import Module
-    from transformers import PreTrainedTokenizerBase
+
+    from hf_datasel.rows.reader import Reader
 
 MODEL = "model"
 RECORD = "snapshot.json"
@@ -93,18 +96,14 @@ def step_of(fraction: float, max_steps: int) -> int:
     return ceil(Fraction(str(fraction)) * max_steps)
 
 
-def write_model(
-    folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase | None, start: Proxy, optimizer: Any | None
-) -> None:
+def write_model(folder: Path, model: Any, tokenizer: Reader | None, start: Proxy, optimizer: Any | None) -> None:
     """Save weights and tokenizer; with `optimizer`, its state too, as Trainer's own checkpoints hold it."""
     import torch
 
     model.save_pretrained(folder)
     if tokenizer is None:
-        from transformers import AutoTokenizer
-
         code = {"revision": start.revision, "trust_remote_code": start.trust_remote_code}
-        tokenizer = AutoTokenizer.from_pretrained(start.model, **code)
+        tokenizer = load_reader(start.model, Labels(), **code)
     tokenizer.save_pretrained(folder)
     if optimizer is not None:
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hf_datasel.errors import BadRecipe
-from hf_datasel.rows.labels import Labels, prepare_tokenizer
+from hf_datasel.rows.labels import Labels
+from hf_datasel.rows.reader import load_reader
 from hf_datasel.training.protocols import protocol_arguments
 from hf_datasel.training.sft import (
     DECIDED,
@@ -67,7 +68,7 @@ class TargetTraining:
     """Supervised fine-tuning of the target with TRL's own SFTTrainer. A spec: nothing loads before `train`.
 
     Args:
-        target: Hub id or local folder of any causal language model.
+        target: Hub id or local folder of any causal language model, or vision-language model for rows with images.
         revision: branch, tag or commit of a Hub id.
         method: all weights (`"full"`), or an adapter (`"lora"`).
         protocol: `"A"` fixes `epochs`, `"B"` fixes `steps`: see `protocol_arguments`.
@@ -136,14 +137,12 @@ class TargetTraining:
             BadRow: no training column, or no row with a loss.
         """
         self.check()
-        from transformers import AutoTokenizer
-
         started = time.perf_counter()
         code = {"revision": self.revision, "trust_remote_code": bool(self.sft.get("trust_remote_code", False))}
-        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(self.target, **code), labels)
-        rows, excluded = trainable_rows(dataset, tokenizer, labels)
+        reader = load_reader(self.target, labels, **code)
+        rows, excluded = trainable_rows(dataset, reader, labels)
         result = run_sft(
-            self.target, tokenizer, rows, labels, Path(output_dir), self._arguments(seed), self._lora_config()
+            self.target, reader, rows, labels, Path(output_dir), self._arguments(seed), self._lora_config()
         )
         return TrainedTarget(
             folder=str(output_dir),

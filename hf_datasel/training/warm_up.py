@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import BadRecipe, BadRow
 from hf_datasel.proxy.proxy import Proxy
-from hf_datasel.rows.identity import ROW_ID, with_row_ids
-from hf_datasel.rows.labels import Labels, check_columns, prepare_tokenizer, token_row
+from hf_datasel.rows.identity import ROW_ID, with_encoded_media, with_row_ids
+from hf_datasel.rows.labels import Labels, check_columns, token_row
+from hf_datasel.rows.reader import load_reader, model_class
 from hf_datasel.training.sft import DECIDED, decided_problems, field_problems, run_sft, sft_config
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
+
+    from hf_datasel.rows.reader import Reader
 
 logger = logging.getLogger(__name__)
 
@@ -150,12 +153,10 @@ class WarmUp:
         self.check()
         if (Path(proxy.model) / "adapter_config.json").is_file():
             raise BadRecipe(f"`proxy.model` is {proxy.model!r}, an adapter. Name its base model, and it as `adapter`.")
-        from transformers import AutoTokenizer
-
         code = {"revision": proxy.revision, "trust_remote_code": proxy.trust_remote_code}
-        tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(proxy.model, **code), labels)
+        reader = load_reader(proxy.model, labels, **code)
         pool = with_row_ids(pool.with_format(None))
-        chosen = self._slice(pool, tokenizer, labels, steps * self.batch_size, _context(proxy))
+        chosen = self._slice(pool, reader, labels, steps * self.batch_size, _context(proxy))
         folder = Path(output_dir)
         key = self._key(proxy, steps, chosen)
         warmed = WarmedProxy(_moved(proxy, folder), tuple(row_id for _, row_id, _ in chosen), steps)
@@ -164,12 +165,12 @@ class WarmUp:
             return warmed
         (folder / RECORD).unlink(missing_ok=True)
         rows = pool.select([index for index, _, _ in chosen])
-        run_sft(_starting_point(proxy), tokenizer, rows, labels, folder, self._arguments(proxy, steps))
+        run_sft(_starting_point(proxy), reader, rows, labels, folder, self._arguments(proxy, steps))
         _write_record(folder, {"key": key, "steps": steps, "proxy": proxy.spec, "warm_up": asdict(self)}, warmed)
         return warmed
 
     def _slice(
-        self, pool: Dataset, tokenizer: PreTrainedTokenizerBase, labels: Labels, size: int, context: int | None
+        self, pool: Dataset, reader: Reader, labels: Labels, size: int, context: int | None
     ) -> list[tuple[int, str, str]]:
         """Up to `size` rows with a loss: place, id, and digest of the tokens. No more rows are read than needed."""
         check_columns(pool.column_names, labels)
@@ -177,10 +178,12 @@ class WarmUp:
         ids = [str(row_id) for row_id in pool[ROW_ID]]
         draw = {row_id: blake2b(row_id.encode(), digest_size=16, key=seed).digest() for row_id in ids}
         chosen = []
+        encoded_pool = with_encoded_media(pool)
         for index in sorted(range(len(ids)), key=lambda i: draw[ids[i]]):
-            encoded = token_row(pool[index], tokenizer, labels)
+            encoded = token_row(encoded_pool[index], reader, labels)
             if encoded.scorable and (context is None or len(encoded.input_ids) <= context):
                 tokens = f"{encoded.input_ids} {encoded.labels}".encode()
+                tokens += b"".join(value.numpy().tobytes() for value in encoded.media.values())
                 chosen.append((index, ids[index], blake2b(tokens, digest_size=16).hexdigest()))
             if len(chosen) == size:
                 break
@@ -212,10 +215,9 @@ def _starting_point(proxy: Proxy) -> str | PreTrainedModel:
         return proxy.model
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
     code = {"revision": proxy.revision, "trust_remote_code": proxy.trust_remote_code}
-    base = AutoModelForCausalLM.from_pretrained(proxy.model, dtype=torch.float32, **code)
+    base = model_class(proxy.model, **code).from_pretrained(proxy.model, dtype=torch.float32, **code)
     model: Any = PeftModel.from_pretrained(base, proxy.adapter, is_trainable=True)
     return model  # type: ignore[no-any-return]
 
@@ -232,7 +234,7 @@ def _context(proxy: Proxy) -> int | None:
     config = AutoConfig.from_pretrained(
         proxy.model, revision=proxy.revision, trust_remote_code=proxy.trust_remote_code
     )
-    length = getattr(config, "max_position_embeddings", None)
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(length) if length else None
 
 

@@ -130,6 +130,10 @@ def _truth(task: Task, rows: Sequence[TokenRow]) -> _Truth:
 
 
 def _backwards(row: TokenRow) -> TokenRow:
+    """Another row of the same tokens. Those of an image keep their order; another answer is expected instead."""
+    if row.media:
+        other = row.input_ids[0]
+        return replace(row, labels=tuple(label if label == IGNORED else other for label in row.labels))
     tokens = row.input_ids[::-1]
     labels = (t if label != IGNORED else IGNORED for t, label in zip(tokens, row.labels, strict=True))
     return TokenRow(tokens, tuple(labels), row.status)

@@ -20,7 +20,10 @@ from hf_datasel.proxy.label_forward import NotApplicable
 
 NAME = "hf_datasel_dual"
 BLOCK = 64  # queries
-KNOWN = {"is_causal", "softcap", "sliding_window", "use_cache", "position_ids", "cache_position", "output_attentions"}
+KNOWN = {
+    "is_causal", "softcap", "sliding_window", "use_cache", "position_ids", "cache_position", "output_attentions",
+    "output_hidden_states", "return_dict",
+}  # fmt: skip
 
 
 def dual_attention(
@@ -48,11 +51,11 @@ def dual_attention(
             module, query, key, value, attention_mask, dropout, scaling, **options
         )
         return plain
-    if attention_mask is None and not options.get("is_causal", getattr(module, "is_causal", True)):
-        raise NotApplicable(f"{type(module).__name__} looks to the right")
+    own = options.get("is_causal")
+    causal = attention_mask is None and bool(getattr(module, "is_causal", True) if own is None else own)
     q, k, v = ([_heads(part, query.shape[1]) for part in _both(*pair)] for pair in pairs)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    primal, tangent = _blocks(q, k, v, scale, attention_mask, softcap)
+    primal, tangent = _blocks(q, k, v, scale, attention_mask, softcap, causal)
     return forward_ad.make_dual(primal, tangent), None
 
 
@@ -75,6 +78,7 @@ def _blocks(
     scale: float,
     mask: torch.Tensor | None,
     softcap: float | None,
+    causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Output and its tangent, (B, T, heads, D), of (primal, tangent) pairs (B, heads, T, D)."""
     (q, dq), (k, dk), (v, dv) = query, key, value
@@ -89,13 +93,13 @@ def _blocks(
     tangent = torch.empty_like(primal)
     for start in range(0, length, BLOCK):
         rows = slice(start, min(start + BLOCK, length))
-        seen = slice(0, rows.stop if mask is None else k.shape[2])
+        seen = slice(0, rows.stop if causal else k.shape[2])
         scores = q[:, :, rows] @ keys[..., seen]
         slopes = both_q[:, :, rows] @ both_k[..., seen]
         if softcap is not None:
             capped = torch.tanh(scores / softcap)
             scores, slopes = capped * softcap, slopes * (1 - capped * capped)
-        weights = _softmax(scores, start, None if mask is None else mask[:, :, rows])
+        weights = _softmax(scores, start, None if mask is None else mask[:, :, rows], causal)
         slopes = slopes.to(weights.dtype).mul_(weights)
         shift = slopes.sum(-1, keepdim=True).to(v.dtype)
         products = weights.to(v.dtype) @ both_v[:, :, seen]
@@ -107,12 +111,14 @@ def _blocks(
     return primal, tangent
 
 
-def _softmax(scores: torch.Tensor, start: int, mask: torch.Tensor | None) -> torch.Tensor:
-    """Of a block of queries that begins at `start`, in float32 or wider; without a mask, causal."""
-    if mask is None:
+def _softmax(scores: torch.Tensor, start: int, mask: torch.Tensor | None, causal: bool) -> torch.Tensor:
+    """Of a block of queries that begins at `start`, in float32 or wider."""
+    if causal:
         count = scores.shape[-2]
         later = torch.ones(count, count, dtype=torch.bool, device=scores.device).triu(1)
         scores[..., start:].masked_fill_(later, float("-inf"))
+    elif mask is None:  # images are looked at all at once
+        pass
     elif mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, float("-inf"))
     else:

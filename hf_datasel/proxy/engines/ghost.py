@@ -13,24 +13,35 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hf_datasel.proxy.engines.ghost_rules import Spans, contribution, tells_rows_apart
+from hf_datasel.proxy.engines.ghost_rules import Spans, contribution, image_spans, tells_rows_apart
 from hf_datasel.proxy.engines.task import Engine, Measured, Task
 from hf_datasel.proxy.figures import read_figures
 from hf_datasel.proxy.label_forward import (
     NotApplicable,
     attention,
+    body_of,
     chunks,
     fast_attention,
-    inner_model,
     padding_as_in_training,
     target_logits,
     target_states,
+    text_body,
 )
 from hf_datasel.proxy.losses import TokenBatch
+from hf_datasel.proxy.vision import encoder_name, is_of_images
 
 
 if TYPE_CHECKING:
     from hf_datasel.proxy.proxy import Parameters
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """A module with trainable parameters of its own, its part of the directions, and whether it reads images."""
+
+    module: torch.nn.Module
+    directions: Parameters = field(repr=False)
+    sees: bool
 
 
 @dataclass
@@ -40,15 +51,18 @@ class _Tape:
     Args:
         dots: (B, G).
         spans: where each row's tokens are among the flattened leading dimensions, by their number.
+        pieces: images or patches of each row.
         called: ids of the modules met so far.
     """
 
     dots: torch.Tensor
     spans: dict[int, Spans]
+    pieces: tuple[int, ...] = ()
     called: set[int] = field(default_factory=set)
 
-    def add(self, module: torch.nn.Module, own: Parameters, x: torch.Tensor, d: torch.Tensor) -> None:
-        spans = tells_rows_apart(module, d, self.spans)
+    def add(self, owner: _Owner, x: torch.Tensor, d: torch.Tensor) -> None:
+        module, own = owner.module, owner.directions
+        spans = image_spans(module, d, self.pieces) if owner.sees else tells_rows_apart(module, d, self.spans)
         if spans is None:
             raise NotApplicable(f"{type(module).__name__} gives {tuple(d.shape)}, where rows cannot be told apart")
         with torch.no_grad():
@@ -68,7 +82,8 @@ def ghost(task: Task) -> Engine:
 
     def measure(batch: TokenBatch) -> Measured:
         rows = batch.input_ids.shape[0]
-        tape = _Tape(torch.zeros(rows, task.num_directions, dtype=torch.float64, device=batch.targets.device), {})
+        dots = torch.zeros(rows, task.num_directions, dtype=torch.float64, device=batch.targets.device)
+        tape = _Tape(dots, {}, batch.pieces)
         with ExitStack() as stack:
             stack.enter_context(torch.enable_grad())
             # Recorded before the padding's gradient is cut off, so that what is recorded arrives without it.
@@ -76,7 +91,8 @@ def ghost(task: Task) -> Engine:
             stack.enter_context(padding_as_in_training(task.proxy))
             stack.enter_context(attention(task.proxy, fast_attention(task.proxy)))
             figures = _forward_and_backward(task, batch, tape)
-        unmet = [type(module).__name__ for module, _ in owners if id(module) not in tape.called]
+        needed = [owner.module for owner in owners if "pixel_values" in batch.media or not owner.sees]
+        unmet = [type(module).__name__ for module in needed if id(module) not in tape.called]
         if unmet:
             raise NotApplicable(f"{unmet[0]} holds parameters and is never called")
         return Measured(tape.dots, figures)
@@ -84,9 +100,10 @@ def ghost(task: Task) -> Engine:
     return measure
 
 
-def _owners(task: Task) -> list[tuple[torch.nn.Module, Parameters]]:
-    """Modules with trainable parameters of their own, each with its part of the directions; tied ones all of them."""
+def _owners(task: Task) -> list[_Owner]:
+    """Modules with trainable parameters of their own; tied ones all of them."""
     model = task.proxy.model
+    encoder = encoder_name(model)
     names = {id(parameter): name for name, parameter in model.named_parameters() if name in task.directions}
     found = []
     for module in model.modules():
@@ -94,27 +111,28 @@ def _owners(task: Task) -> list[tuple[torch.nn.Module, Parameters]]:
         if held and next(module.children(), None) is not None:
             raise NotApplicable(f"{type(module).__name__} holds parameters beside its layers")
         if held:
-            found.append((module, {name: task.directions[whole] for name, whole in held.items()}))
+            sees = any(is_of_images(name, encoder) for name in held.values())
+            found.append(_Owner(module, {name: task.directions[whole] for name, whole in held.items()}, sees))
     return found
 
 
 @contextmanager
-def _recording(owners: list[tuple[torch.nn.Module, Parameters]], tape: _Tape) -> Iterator[None]:
+def _recording(owners: list[_Owner], tape: _Tape) -> Iterator[None]:
     hooks = []
-    for module, own in owners:
+    for owner in owners:
 
-        def record(module: torch.nn.Module, arguments: Any, output: Any, own: Parameters = own) -> torch.Tensor:
+        def record(module: torch.nn.Module, arguments: Any, output: Any, owner: _Owner = owner) -> torch.Tensor:
             if len(arguments) != 1 or not isinstance(output, torch.Tensor):
                 raise NotApplicable(f"{type(module).__name__} takes or gives more than one tensor")
             tape.called.add(id(module))
             if not output.requires_grad:
                 output = output.detach().requires_grad_()
             x = arguments[0].detach()
-            output.register_hook(lambda d: tape.add(module, own, x, d.detach()))
+            output.register_hook(lambda d: tape.add(owner, x, d.detach()))
             recorded: torch.Tensor = output
             return recorded
 
-        hooks.append(module.register_forward_hook(record))
+        hooks.append(owner.module.register_forward_hook(record))
     try:
         yield
     finally:
@@ -123,9 +141,9 @@ def _recording(owners: list[tuple[torch.nn.Module, Parameters]], tape: _Tape) ->
 
 
 def _forward_and_backward(task: Task, batch: TokenBatch, tape: _Tape) -> dict[str, torch.Tensor]:
-    rows, length = batch.input_ids.shape[0], batch.input_ids.shape[1] - 1
+    rows, length = batch.input_ids.shape[0], batch.input_ids.shape[1] - batch.spare
     counts = batch.is_target.sum(1)
-    real = (batch.attention_mask.sum(1) - 1).tolist()
+    real = (batch.attention_mask.sum(1) - batch.spare).tolist()
     in_body: dict[int, Spans] = {rows * length: [(i * length, i * length + size) for i, size in enumerate(real)]}
     ends = counts.cumsum(0).tolist()
     of_targets: Spans = [(end - count, end) for end, count in zip(ends, counts.tolist(), strict=True)]
@@ -157,7 +175,7 @@ def _forward_and_backward(task: Task, batch: TokenBatch, tape: _Tape) -> dict[st
 
 def _own_positions(task: Task, rows: int, length: int) -> dict[str, torch.Tensor]:
     """Position ids for every row apart, for models that learn positions: else they are looked up once for all rows."""
-    learned = [m for m in inner_model(task.proxy).modules() if isinstance(m, torch.nn.Embedding)]
+    learned = [m for m in text_body(body_of(task.proxy)).modules() if isinstance(m, torch.nn.Embedding)]
     if len(learned) < 2:
         return {}
     device = next(iter(task.proxy.parameters.values())).device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -91,7 +92,10 @@ def _by_tangents(
         direction = {name: own[name][group].to(held[name].dtype) for name in held}
         product = _tangent(module, held, direction, x).to(torch.promote_types(d.dtype, torch.float32)) * d
         if isinstance(module, _ConvNd):
-            found.append(product.flatten(1).sum(1).double())
+            each = product.flatten(1).sum(1).double()
+            if len(each) != len(spans):  # of images or patches, several a row
+                each = torch.stack([each[start:stop].sum() for start, stop in spans])
+            found.append(each)
             continue
         each = product.flatten(0, -2).sum(1).double()
         found.append(torch.stack([each[start:stop].sum() for start, stop in spans]))
@@ -106,6 +110,23 @@ def _tangent(module: torch.nn.Module, held: Parameters, direction: Parameters, x
     )
     found: torch.Tensor = tangent
     return found
+
+
+def image_spans(module: torch.nn.Module, d: torch.Tensor, pieces: Sequence[int]) -> Spans | None:
+    """The rows' places in the output of a layer that reads images, or `None` where they cannot be told apart.
+
+    Every image or patch takes up as much of an output as any other, and those of a row lie together.
+
+    Args:
+        module: the layer.
+        d: of its output's shape.
+        pieces: images or patches of each row.
+    """
+    count, total = d.shape[0] if isinstance(module, _ConvNd) else d.shape[:-1].numel(), sum(pieces)
+    if total == 0 or any(count * own % total for own in pieces):
+        return None
+    ends = [count * end // total for end in accumulate(pieces)]
+    return list(zip([0, *ends], ends, strict=False))
 
 
 def tells_rows_apart(module: torch.nn.Module, d: torch.Tensor, spans: dict[int, Spans]) -> Spans | None:

@@ -1,0 +1,123 @@
+"""Videos as frames: SFTTrainer trains on images only, so frames are what is scored and what is trained on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.rows.identity import undecoded
+from hf_datasel.rows.pixel_budget import shrunk
+from hf_datasel.rows.vision import VIDEOS
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def with_frames(
+    dataset: Dataset, count: int = 8, rate: float | None = None, max_pixels: int | None = 448 * 448
+) -> Dataset:
+    """The dataset with a column `images`: frames of each row's `video`, or of all its `videos`, in order.
+
+    Sampled once, by `Dataset.map`, which caches them for datasets on disk. Messages of plain text get a placeholder for
+    each frame by themselves; other rows must hold as many placeholders as frames.
+
+    Args:
+        dataset: N rows with a column `video` (or `videos`, lists): `datasets.Video`, paths, or bytes with a path.
+        count: frames of each video, evenly spaced, at most.
+        rate: frames a second instead, `count` at most.
+        max_pixels: width times height of a frame; larger ones are scaled down. None keeps them.
+
+    Returns:
+        The rows as they were, with `images`; null for a row whose video is missing, cannot be read or has no frame: such
+        a row is not scored (`no_image`).
+
+    Raises:
+        BadRow: no column of videos, or `images` there already.
+        ValueError: `count`, `rate` or `max_pixels` is not positive.
+        MissingExtra: PyAV is not installed.
+    """
+    for name, value in (("count", count), ("rate", rate), ("max_pixels", max_pixels)):
+        if value is not None and not value > 0:
+            raise ValueError(f"`{name}` is {value}, expected a positive number.")
+    column = next((name for name in VIDEOS if name in dataset.column_names), None)
+    if column is None or "images" in dataset.column_names:
+        raise BadRow(
+            f"`dataset` has the columns {dataset.column_names}, expected `video` or `videos`, and no `images` yet."
+        )
+    _av()
+    from datasets import Features, Image, List
+
+    own = dataset.features[column]
+    encoded = dataset.cast_column(column, undecoded(own))  # lazily: no video is touched
+    framed = encoded.map(
+        _frames_of_row,
+        fn_kwargs={"column": column, "count": count, "rate": rate, "max_pixels": max_pixels},
+        features=Features({**encoded.features, "images": List(Image())}),
+        desc="Sampling frames",
+    )
+    return framed.cast_column(column, own)
+
+
+def sample_frames(video: Any, count: int = 8, rate: float | None = None, max_pixels: int | None = None) -> list[Any]:
+    """PIL images of a video: the middles of `count` equal parts, or `rate` a second (`count` at most), in order.
+
+    Args:
+        video: a path, bytes, or `{"bytes", "path"}`.
+        count: frames at most; never one twice.
+        rate: frames a second.
+        max_pixels: width times height of a frame; larger ones are scaled down.
+
+    Raises:
+        BadRow: the video is a URL, cannot be read or has no frame.
+        MissingExtra: PyAV is not installed.
+    """
+    av = _av()
+    source = _opened(video)
+    try:
+        with av.open(source) as container:
+            stream = container.streams.video[0]
+            times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
+            seconds = float((times[-1] - times[0]) * stream.time_base) if times else 0.0
+            if rate is not None:
+                count = min(count, max(1, round(seconds * rate)))
+            count = min(count, len(times))
+            wanted = {times[(2 * part + 1) * len(times) // (2 * count)] for part in range(count)}
+            container.seek(times[0] if times else 0, stream=stream)
+            frames = [frame.to_image() for frame in container.decode(stream) if frame.pts in wanted]
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise BadRow(f"`video` cannot be read ({type(error).__name__}: {error}), expected one with frames.") from error
+    if not frames:
+        raise BadRow("`video` has no frame, expected at least one.")
+    return [shrunk(frame, max_pixels) for frame in frames]
+
+
+def _frames_of_row(
+    row: Mapping[str, Any], column: str, count: int, rate: float | None, max_pixels: int | None
+) -> dict[str, Any]:
+    videos = row[column] if column == "videos" else [row[column]]
+    try:
+        frames = [frame for video in videos or [None] for frame in sample_frames(video, count, rate, max_pixels)]
+    except BadRow:
+        return {"images": None}
+    return {"images": frames}
+
+
+def _opened(video: Any) -> Any:
+    if isinstance(video, Mapping):
+        video = video.get("bytes") or video.get("path")
+    if isinstance(video, bytes | bytearray):
+        return io.BytesIO(video)
+    if not isinstance(video, str) or "://" in video:
+        raise BadRow(f"`video` is {str(video)[:80]!r}, expected bytes or a local file. Download it first.")
+    return video
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtra("Frames of videos need PyAV. Install it with: pip install 'hf_datasel[videos]'") from error
+    return av

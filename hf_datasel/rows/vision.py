@@ -1,0 +1,148 @@
+"""Rows with images: decoded here, once, and turned into exactly what SFTTrainer's vision collator makes of them.
+
+The collator itself does it, one row at a time: no second reading of templates and placeholders that could differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hf_datasel.errors import BadRow, MissingExtra
+
+
+if TYPE_CHECKING:
+    import torch
+
+    from hf_datasel.rows.labels import Labels
+
+IMAGES, VIDEOS = ("image", "images"), ("video", "videos")
+NO_IMAGE = "no_image"
+UNREADABLE_IMAGE = "unreadable_image"
+IMAGE_CUT = "image_cut_by_truncation"
+# Inputs of a model with one number per token, which are cut and padded as the tokens are.
+PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
+
+
+class UnreadableImage(Exception):
+    """A file that holds no image."""
+
+
+def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
+    """Say that a row holds what would be left out of training and of scores.
+
+    Raises:
+        BadRow: videos without frames beside them, which TRL does not train on, or images for a model without eyes.
+    """
+    videos = [name for name in VIDEOS if row.get(name) is not None]
+    if videos and not is_vision_row(row):
+        raise BadRow(
+            f"`row` has a column {videos[0]!r}, expected its frames as `images`: SFTTrainer does not train on videos. Sample "
+            f"them with `hf_datasel.rows.with_frames(dataset)`."
+        )
+    images = [name for name in IMAGES if row.get(name) is not None]
+    if images and not reads_images:
+        raise BadRow(
+            f"`row` has a column {images[0]!r} and the model reads text only, expected a vision-language model saved with "
+            f"its processor. Use one, or remove the column."
+        )
+
+
+def is_vision_row(row: Mapping[str, Any]) -> bool:
+    """Whether SFTTrainer would take the row's dataset for one of images: by its columns, whatever they hold."""
+    return any(name in row for name in IMAGES)
+
+
+def read_vision_row(
+    row: Mapping[str, Any], processor: Any, labels: Labels
+) -> tuple[list[int], list[int], dict[str, torch.Tensor]]:
+    """Tokens, labels and the model's other inputs of one row, whole.
+
+    Args:
+        row: with `image` or `images` (a list, empty for a row of text): encoded (`{"bytes", "path"}`), paths or PIL images.
+        processor: of the model.
+        labels: the options shared with training.
+
+    Raises:
+        UnreadableImage: an image cannot be decoded.
+        BadRow: an image is a URL, or `truncation_mode` is `"keep_end"`.
+    """
+    if labels.truncation_mode == "keep_end" and labels.max_length is not None:
+        raise BadRow(
+            "`truncation_mode` is 'keep_end', expected 'keep_start' for rows with images, as SFTTrainer does: the other end "
+            "would cut images off. Set it in `labels`, or max_length=None."
+        )
+    example = {name: value for name, value in row.items() if name not in IMAGES}
+    images = row["images"] if row.get("images") is not None else [row["image"]]
+    example["images"] = [decoded(image) for image in images]
+    encoded = _collator(row, processor, labels)([example])
+    input_ids = [int(token) for token in encoded.pop("input_ids")[0]]
+    targets = [int(token) for token in encoded.pop("labels")[0]]
+    encoded.pop("attention_mask")
+    return input_ids, targets, {name: value for name, value in encoded.items() if hasattr(value, "shape")}
+
+
+def cut_media(media: dict[str, torch.Tensor], length: int) -> dict[str, torch.Tensor]:
+    """The same inputs for the row's first `length` tokens."""
+    return {name: value[:, :length] if name in PER_TOKEN else value for name, value in media.items()}
+
+
+def image_token(processor: Any) -> int:
+    """The id of the token that stands for a piece of an image."""
+    own = getattr(processor, "image_token_id", None)
+    return int(processor.tokenizer.convert_tokens_to_ids(processor.image_token) if own is None else own)
+
+
+def decoded(image: Any) -> Any:
+    """A PIL image, turned upright and read from memory or disk as `datasets` does.
+
+    Raises:
+        UnreadableImage: there is no image.
+        BadRow: it is a URL.
+    """
+    from datasets import Image
+
+    if isinstance(image, str):
+        image = {"path": image, "bytes": None}
+    elif isinstance(image, bytes | bytearray):
+        image = {"path": None, "bytes": bytes(image)}
+    elif isinstance(image, Mapping):
+        image = {"path": image.get("path"), "bytes": image.get("bytes")}
+        if image["path"] is None and image["bytes"] is None:
+            raise UnreadableImage("neither bytes nor path")
+    elif not hasattr(image, "getexif"):
+        raise UnreadableImage(f"{type(image).__name__} instead of an image")
+    else:
+        return image
+    if image["bytes"] is None and "://" in image["path"]:
+        raise BadRow(
+            f"`image` is {image['path'][:80]!r}, expected an image in the dataset or a local file: scoring does not go to the "
+            f"network. Download it first, for instance with `dataset.cast_column('image', datasets.Image())` and "
+            f"`save_to_disk`."
+        )
+    try:
+        return Image().decode_example(image)
+    except ImportError as error:
+        raise MissingExtra(
+            "Rows with images need Pillow. Install it with: pip install 'hf_datasel[images]'"
+        ) from error
+    except Exception as error:  # decoders raise whatever a broken file leads them to
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+
+
+def _collator(row: Mapping[str, Any], processor: Any, labels: Labels) -> Any:
+    from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+    from hf_datasel.rows.labels import training_template
+
+    completion_only = labels.completion_only_loss
+    if completion_only is None:
+        completion_only = "prompt" in row and "completion" in row
+    return DataCollatorForVisionLanguageModeling(
+        processor=processor,
+        max_length=None,  # cut later, where an image that is cut can be seen
+        completion_only_loss=completion_only,
+        dataset_text_field=labels.dataset_text_field,
+        assistant_only_loss=labels.assistant_only_loss,
+        chat_template=training_template(processor) if labels.assistant_only_loss else None,
+    )

@@ -1,0 +1,126 @@
+"""A vision-language model is trained by SFTTrainer on the rows that were scored, with the labels that were scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset, Features, Image, List, Value
+
+from hf_datasel import Labels, OneStepTrain, Proxy, TargetTraining, TopCount, WarmUp, score, select
+from hf_datasel.rows import token_row
+from hf_datasel.rows.reader import load_reader
+from hf_datasel.training import heldout_loss
+
+from ..vlm import PLACEHOLDERS, real_rows
+
+
+LABELS = Labels(max_length=200)
+FAMILIES = ("llava", "qwen2_5_vl")
+
+
+def dataset_of(family: str, count: int = 10, skip: int = 0) -> Dataset:
+    features = Features(
+        {"images": List(Image()), "prompt": Value("string"), "completion": Value("string"), "kind": Value("string")}
+    )
+    rows = [
+        {
+            "images": [{"bytes": row["image"], "path": None}],
+            "prompt": f"{PLACEHOLDERS[family]} {row['question']}",
+            "completion": f" {row['answer']}",
+            "kind": "real",
+        }
+        for row in real_rows(count + skip)[skip:]
+    ]
+    return Dataset.from_list(rows, features=features)
+
+
+def broken(dataset: Dataset) -> Dataset:
+    """The dataset with an unreadable image, a missing one and a placeholder too few; and a row of text, which is none."""
+    row = dataset.with_format(None).cast_column("images", List(Image(decode=False)))[0]
+    bad = [
+        {**row, "images": [{"bytes": b"no picture", "path": None}]},
+        {**row, "images": None},
+        {**row, "prompt": "no placeholder"},
+        {**row, "images": [], "prompt": "two and two?", "completion": " four"},
+    ]
+    rows = [*dataset.cast_column("images", List(Image(decode=False))), *bad]
+    return Dataset.from_list(list(rows), features=dataset.features)
+
+
+def recorded_batches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the collator hands to the trainer's model, batch by batch. The collator itself is as it was."""
+    from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling as Collator
+
+    seen: list[Any] = []
+    plain = Collator.torch_call
+
+    def record(self: Any, examples: Any) -> Any:
+        made = plain(self, examples)
+        if len(examples) > 1:  # rows are read one by one before
+            seen.append({name: made[name].clone() for name in ("input_ids", "labels", "attention_mask")})
+        return made
+
+    monkeypatch.setattr(Collator, "torch_call", record)
+    return seen
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_trained_on_what_was_scored(
+    family: str, vlm_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = broken(dataset_of(family))
+    reader = load_reader(vlm_folder(family), LABELS)
+    encoded = [token_row(row, reader, LABELS) for row in rows.cast_column("images", List(Image(decode=False)))]
+    expected = [(row.input_ids, row.labels) for row in encoded if row.scorable]
+    assert len(expected) == 11
+    training = TargetTraining(
+        vlm_folder(family), protocol="A", epochs=1, order="score",
+        sft={"per_device_train_batch_size": 4, "learning_rate": 1e-2},
+    )  # fmt: skip
+    batches = recorded_batches(monkeypatch)
+    trained = training.train(rows, LABELS, tmp_path)
+    found = [
+        (tuple(ids[: mask.sum()].tolist()), tuple(labels[: mask.sum()].tolist()))
+        for batch in batches
+        for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True)
+    ]
+    assert found == expected
+    assert (trained.num_rows, trained.num_excluded, trained.steps) == (11, 3, 3)
+    before, after = (heldout_loss(folder, dataset_of(family), LABELS) for folder in (vlm_folder(family), tmp_path))
+    assert after < before - 0.1
+    weights = [Proxy(str(folder)).load(LABELS).parameters for folder in (vlm_folder(family), tmp_path)]
+    moved = {name.split(".")[1] for name, value in weights[0].items() if not torch.equal(value, weights[1][name])}
+    assert len(moved) >= 2  # the tower of images as well as the language model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_score_select_train_with_an_adapter(family: str, vlm_folder: Any, tmp_path: Path) -> None:
+    pool, anchors = dataset_of(family), dataset_of(family, 3, skip=10)
+    warm = WarmUp(steps=1, batch_size=2).fit(
+        Proxy(vlm_folder(family), trainable="language"), pool, LABELS, tmp_path / "w"
+    )
+    scored = score(pool, OneStepTrain(warm.proxy, anchors, labels=LABELS))
+    assert set(scored["ost_utility_status"]) == {"ok"}
+    kept = select(scored, TopCount("ost_utility", 4)).kept
+    training = TargetTraining(
+        vlm_folder(family), method="lora", steps=2, lora={"r": 2}, sft={"per_device_train_batch_size": 2}
+    )
+    trained = training.train(kept, LABELS, tmp_path / "t")
+    assert (trained.num_rows, trained.num_excluded, trained.steps) == (4, 0, 2)
+    assert (tmp_path / "t" / "adapter_model.safetensors").is_file()
+    before, after = (heldout_loss(folder, anchors, LABELS) for folder in (vlm_folder(family), tmp_path / "t"))
+    assert after != before
+
+
+def test_plain_text_with_images_is_trained_on(vlm_folder: Any, tmp_path: Path) -> None:
+    features = Features({"image": Image(), "text": Value("string")})
+    rows = [
+        {"image": {"bytes": row["image"], "path": None}, "text": f"<image> {row['question']} {row['answer']}"}
+        for row in real_rows(4)
+    ]
+    training = TargetTraining(vlm_folder("llava"), steps=1, sft={"per_device_train_batch_size": 2})
+    trained = training.train(Dataset.from_list(rows, features=features), LABELS, tmp_path)
+    assert (trained.num_rows, trained.steps) == (4, 1)
