@@ -12,22 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
+    from hf_datasel.learners import GoalQuality, GoalScore
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import score
     from hf_datasel.scorers import OneStepTrain, Perplexity, ResponseLength
+    from hf_datasel.scorers.goal import GoalBins, LeakGuard
     from hf_datasel.selectors import (
+        GOAL_PROFILES,
         AboveThreshold,
+        AutoBudget,
         Full,
+        GoalBuilder,
         MiddleBand,
+        Oversampling,
         Random,
         Selection,
         SelectionDiff,
+        ShareFloor,
+        ShareRange,
+        SourceFloors,
         TokenBudget,
         TopCount,
         TopFraction,
         TopFractionPerGroup,
+        UniformControl,
         select,
     )
     from hf_datasel.training import TargetTraining, WarmUp
@@ -37,12 +47,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "GOAL_PROFILES",
     "AboveThreshold",
+    "AutoBudget",
     "Full",
+    "GoalBins",
+    "GoalBuilder",
+    "GoalQuality",
+    "GoalScore",
     "Labels",
+    "LeakGuard",
     "LossTrajectoryCallback",
     "MiddleBand",
     "OneStepTrain",
+    "Oversampling",
     "Perplexity",
     "Proxy",
     "ProxyScoringCallback",
@@ -53,12 +71,16 @@ __all__ = [
     "Run",
     "Selection",
     "SelectionDiff",
+    "ShareFloor",
+    "ShareRange",
     "Source",
+    "SourceFloors",
     "TargetTraining",
     "TokenBudget",
     "TopCount",
     "TopFraction",
     "TopFractionPerGroup",
+    "UniformControl",
     "WarmUp",
     "load_recipe",
     "load_selection",
@@ -73,22 +95,32 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
+    "learners": ["GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["score"],
     "scorers": ["OneStepTrain", "Perplexity", "ResponseLength"],
+    "scorers.goal": ["GoalBins", "LeakGuard"],
     "selectors": [
+        "GOAL_PROFILES",
         "AboveThreshold",
+        "AutoBudget",
         "Full",
+        "GoalBuilder",
         "MiddleBand",
+        "Oversampling",
         "Random",
         "Selection",
         "SelectionDiff",
+        "ShareFloor",
+        "ShareRange",
+        "SourceFloors",
         "TokenBudget",
         "TopCount",
         "TopFraction",
         "TopFractionPerGroup",
+        "UniformControl",
         "select",
     ],
     "training": ["TargetTraining", "WarmUp"],
