@@ -278,6 +278,38 @@ def test_the_seed_draws_the_fallback():
     assert first[0] == other[0] == 199 and first != other
 
 
+def test_what_floors_took_counts_towards_the_quotas():
+    rows = {"row_id": range(100), "s": range(100), "kind": ["a", "b"] * 50, "source": ["x", "y"] * 50}
+    pool = Dataset.from_dict({**rows, "source": ["x" if n % 10 == 0 else "y" for n in range(100)]})
+    rule = GoalBuilder("s", ["kind"], count=20, sources=SourceFloors("source", 2, 0.1, 0.5))
+    build = rule.build(pool)  # floors: 9 of y, 2 of x, which are of kind a
+    assert build.report["stages"] == {"hard_source_group": 11, "stratum_quota": 9}
+    assert Counter(pool.select(build.indices)["kind"]) == {"a": 10, "b": 10}
+
+
+def test_temporal_strata_keep_a_reserve_of_their_own():
+    pool = Dataset.from_dict({"row_id": range(100), "s": range(100), "tag": ["T"] * 20 + ["M"] * 80})
+    fields = {"strata": ["tag"], "count": 10, "temporal": ShareFloor("tag", ["T"], 0.6), "beyond_reserves": False}
+    small, large = (GoalBuilder("s", oversampling=Oversampling(1, 1, its), **fields).build(pool) for its in (1, 3))
+    assert small.unmet == ["temporal at least: 2 of 6"] and large.unmet == []
+
+
+def test_the_temporal_floor_is_a_share_of_the_videos_that_are_due():
+    tags = ["T"] * 10 + ["M"] * 30 + ["T"] * 60  # a tag on an image says nothing
+    pool = Dataset.from_dict({"row_id": range(100), "s": range(100), "kind": ["v"] * 40 + ["i"] * 60, "tag": tags})
+    for low, required in ((0.0, 2), (0.6, 3), (None, 2)):  # half of max(low, 40 %) of 10 rows
+        rule = GoalBuilder(
+            "s", count=10, modality=ShareRange("kind", ["v"], low, 1), temporal=ShareFloor("tag", ["T"], 0.5)
+        )
+        build = rule.build(pool)
+        assert build.report["constraints"][-1]["required"] == required
+        its = pool.select(build.indices)
+        assert sum(kind == "v" and tag == "T" for kind, tag in zip(its["kind"], its["tag"], strict=True)) == required
+    pools_share = GoalBuilder("s", count=10, modality=ShareRange("kind", ["v"]), temporal=ShareFloor("tag", ["T"]))
+    required = {its["name"]: its["required"] for its in pools_share.build(pool).report["constraints"]}
+    assert required == {"rows": 10, "modality at least": 4, "modality at most": 4, "temporal at least": 1}
+
+
 class TestOddInput:
     """Bad input of the sheet, one by one."""
 
