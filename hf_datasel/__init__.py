@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import GoalQuality, GoalScore
+    from hf_datasel.learners import Coverage, GoalQuality, GoalScore
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import score
-    from hf_datasel.scorers import OneStepTrain, Perplexity, ResponseLength
-    from hf_datasel.scorers.goal import GoalBins, LeakGuard
+    from hf_datasel.scorers import OneStepTrain, OpticalFlow, Perplexity, ResponseLength, SelfConsistency
+    from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
         GOAL_PROFILES,
         AboveThreshold,
@@ -50,6 +50,8 @@ __all__ = [
     "GOAL_PROFILES",
     "AboveThreshold",
     "AutoBudget",
+    "Coverage",
+    "CoverageFeatures",
     "Full",
     "GoalBins",
     "GoalBuilder",
@@ -60,6 +62,7 @@ __all__ = [
     "LossTrajectoryCallback",
     "MiddleBand",
     "OneStepTrain",
+    "OpticalFlow",
     "Oversampling",
     "Perplexity",
     "Proxy",
@@ -71,6 +74,7 @@ __all__ = [
     "Run",
     "Selection",
     "SelectionDiff",
+    "SelfConsistency",
     "ShareFloor",
     "ShareRange",
     "Source",
@@ -84,6 +88,7 @@ __all__ = [
     "WarmUp",
     "load_recipe",
     "load_selection",
+    "probe_descriptors",
     "publish",
     "publish_model",
     "refuse_overlap",
@@ -95,13 +100,13 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["GoalQuality", "GoalScore"],
+    "learners": ["Coverage", "GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["score"],
-    "scorers": ["OneStepTrain", "Perplexity", "ResponseLength"],
-    "scorers.goal": ["GoalBins", "LeakGuard"],
+    "scorers": ["OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"],
+    "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
         "GOAL_PROFILES",
         "AboveThreshold",

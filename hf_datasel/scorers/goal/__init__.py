@@ -7,9 +7,19 @@ Source: https://huggingface.co/papers/2603.12478. Its equations 9 to 15 are in t
 """
 
 from hf_datasel.scorers.goal.bins import GoalBins
+from hf_datasel.scorers.goal.features import CoverageFeatures, CoveredBy
 from hf_datasel.scorers.goal.leaks import LeakGuard
 from hf_datasel.scorers.goal.merge import MergedQuality
+from hf_datasel.scorers.goal.probe import probe_descriptors
 from hf_datasel.scorers.goal.ranking import RankedScore
 
 
-__all__ = ["GoalBins", "LeakGuard", "MergedQuality", "RankedScore"]
+__all__ = [
+    "CoverageFeatures",
+    "CoveredBy",
+    "GoalBins",
+    "LeakGuard",
+    "MergedQuality",
+    "RankedScore",
+    "probe_descriptors",
+]
