@@ -144,10 +144,11 @@ class GoalBuilder:
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the picked rows, in the order they were picked."""
         build = self.build(scored)
-        for unmet in build.unmet:
-            logger.warning("GoalBuilder could not meet a constraint: %s.", unmet)
-        for note in (its["note"] for its in build.report["constraints"] if its["met"] and its["note"]):
-            logger.warning("GoalBuilder: %s.", note)
+        notes = [f"{its['name']}: {its['note']}" for its in build.report["constraints"] if its["met"] and its["note"]]
+        if build.unmet:
+            logger.warning("GoalBuilder could not meet every constraint: %s.", "; ".join(build.unmet))
+        if notes:
+            logger.warning("GoalBuilder met some constraints that ask little: %s.", "; ".join(notes))
         return build.indices
 
     def build(self, scored: Dataset) -> GoalBuild:

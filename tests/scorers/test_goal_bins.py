@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from datasets import Dataset
+from datasets import Image as ImageFeature
+from datasets.fingerprint import Hasher
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -92,6 +96,24 @@ def test_length_bins_close_at_their_upper_end(num_words, question, answer, fidel
 def test_only_whole_keywords_make_a_question_temporal(question, tag):
     assert bins({"prompt": question, "completion": "b", "video": "v"})["temporal"] == tag
     assert bins({"prompt": question, "completion": "b", "image": "v"})["temporal"] == "Static"
+
+
+def test_the_leak_guard_reads_the_text_of_an_evaluation_set_alone(tmp_path):
+    rows = Dataset.from_dict(
+        {"prompt": ["Who won?"], "completion": ["She did."], "image": [str(tmp_path / "missing")]}
+    )
+    guard = LeakGuard(rows.cast_column("image", ImageFeature()))  # an image that is read would fail
+    assert guard({"prompt": ["Who won?"], "completion": ["No."]})["leaked"] == [1]
+
+
+def test_the_fingerprint_of_the_leak_guard_is_the_same_whatever_the_hash_seed(in_new_process):
+    code = (
+        "from datasets.fingerprint import Hasher\n"
+        "from hf_datasel.scorers.goal import LeakGuard\n"
+        "rows = [{'prompt': f'{n}?', 'completion': 'So.'} for n in range(30)]\n"
+        "print(Hasher.hash(LeakGuard(rows)))"
+    )
+    assert in_new_process(code, hash_seed=1) == in_new_process(code, hash_seed=2)
 
 
 @pytest.mark.parametrize(("verdict", "tag"), [(1.0, "Temporal"), (0.5, "Mixed"), (0.0, "Static"), (None, "Mixed")])
@@ -188,6 +210,9 @@ def test_the_leak_guard_knows_nothing_of_empty_questions_and_travels_light():
     assert guard({"text": ["A."]})["leaked"] == [0]
     pool = Dataset.from_dict({"prompt": ["Who won?"] * 4, "completion": ["It did."] * 4})
     assert pool.map(guard, batched=True, num_proc=2)["leaked"][:] == [1] * 4
+    copy = pickle.loads(pickle.dumps(guard))  # noqa: S301 (our own bytes)
+    assert copy({"prompt": ["Who won?"], "completion": ["It did."]})["leaked"] == [1]
+    assert Hasher.hash(copy) == Hasher.hash(guard)
     assert guard.spec == LeakGuard([{"prompt": "Who won?", "completion": "She did."}]).spec
     with pytest.raises(ValueError, match="`evaluation` has no rows"):
         LeakGuard([])

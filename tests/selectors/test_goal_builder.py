@@ -13,7 +13,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, BadRow
 from hf_datasel.selectors import (
     GOAL_PROFILES,
     AutoBudget,
@@ -209,6 +209,12 @@ def test_whatever_is_asked_copies_caps_and_marks_hold(draw, count, low, high, ca
             )  # fmt: skip
 
 
+def test_the_report_is_json():
+    build = GoalBuilder("s", automatic=AutoBudget(100, 500, max_fraction=1), **EVERYTHING).build(BIG)
+    assert json.loads(json.dumps(build.report)) == build.report
+    assert set(build.report) == {"size", "pool", "constraints", "stages", "refused", "strata", "divergence"}
+
+
 def test_a_builder_without_constraints_is_the_top_of_the_score():
     build = GoalBuilder("s", count=50).build(BIG)
     assert sorted(BIG.select(build.indices)["s"], reverse=True) == sorted(BIG["s"], reverse=True)[:50]
@@ -345,6 +351,10 @@ class TestOddInput:
         assert build.indices.tolist() == [1, 0] and build.unmet == ["rows: 2 of 9"]
         assert build.report["pool"] == {"rows": 3, "candidates": 2, "not_scored": 1, "excluded": 0}
 
+    def test_ids_that_name_two_rows_are_refused(self):
+        with pytest.raises(BadRow, match="`row_id` names 1 values more than once"):
+            select(Dataset.from_dict({"row_id": ["a", "a"], "s": [1, 2]}), GoalBuilder("s", count=1))
+
     def test_groups_without_a_name_are_not_capped(self):
         for nameless in (None, ""):
             pool = Dataset.from_dict(
@@ -370,6 +380,7 @@ class TestOddInput:
         rule = known(temporal=ShareFloor("goal_temporal", ["Temporal", "Mixed"], 0.9))
         rule.rank(KNOWN)
         assert "the temporal floor is inactive: every candidate it looks at is temporal" in caplog.text
+        assert len(caplog.records) == 1
         caplog.clear()
         known().rank(KNOWN)
         assert not caplog.text

@@ -52,12 +52,24 @@ class LeakGuard:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"`mode` is {self.mode!r}, expected one of {get_args(Mode)}.")
-        pairs = [question_and_answer(row) for row in self.evaluation]
+        rows: Any = self.evaluation
+        if hasattr(rows, "select_columns"):  # a Dataset: reading its rows whole would decode their images
+            rows = rows.select_columns(
+                [name for name in rows.column_names if name in TEXT_COLUMNS] or rows.column_names
+            )
+        pairs = [question_and_answer(row) for row in rows]
         if not pairs:
             raise ValueError("`evaluation` has no rows, expected the evaluation sets to guard. Leave the guard out.")
         # Only digests are kept: the fingerprint stays small, and no test set travels with a pickle.
         object.__setattr__(self, "evaluation", tuple(sorted({key for pair in pairs for key in self._keys(*pair)})))
         object.__setattr__(self, "_known", frozenset(self.evaluation))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the set: its order depends on the hash seed, and the fingerprint of a map must not.
+        return {"evaluation": self.evaluation, "mode": self.mode}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _known=frozenset(state["evaluation"]))
 
     @property
     def spec(self) -> dict[str, Any]:
