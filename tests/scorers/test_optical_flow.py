@@ -47,6 +47,14 @@ def test_what_stands_still_has_no_flow_and_one_frame_says_so():
     assert np.isnan(found["optical_flow"][2:]).all() and np.isnan(found["frame_diversity"][2:]).all()
 
 
+def test_frames_of_any_size_are_measured_in_pixels_of_224():
+    pytest.importorskip("cv2")
+    twice = [np.kron(texture(shift), np.ones((2, 2), np.uint8)) for shift in (0, 2)]
+    assert OpticalFlow()({"images": [twice]})["optical_flow"][0] == pytest.approx(2, rel=0.01)
+    wide = [np.kron(texture(shift), np.ones((1, 3), np.uint8)) for shift in (0, 2)]
+    assert OpticalFlow()({"images": [wide]})["optical_flow"][0] == pytest.approx(2, rel=0.01)
+
+
 def test_only_so_many_frames_are_looked_at():
     pytest.importorskip("cv2")
     frames = [texture(number) for number in range(15)]
