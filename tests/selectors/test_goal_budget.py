@@ -109,5 +109,6 @@ def test_floors_never_ask_for_more_than_proportion_nor_seven_tenths(counts, leas
     enforced = [floor for floor in floors if floor.enforced]
     assert len(floors) == min(top, len(counts))
     assert all(1 <= floor.required <= floor.expected for floor in enforced)
-    # Each keeps at least one row, which rounding may add to the seven tenths.
-    assert sum(floor.required for floor in enforced) <= max(0.7 * size, len(enforced))
+    # Each keeps at least one row, which may be more than its scaled share.
+    alone = sum(floor.required == 1 for floor in enforced)
+    assert sum(floor.required for floor in enforced) <= 7 * size // 10 + alone

@@ -184,7 +184,7 @@ def test_neither_the_hash_seed_nor_the_number_of_processes_changes_a_pick(in_new
     high=st.floats(0, 1),
     cap=st.integers(1, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_is_asked_copies_caps_and_marks_hold(draw, count, low, high, cap):
     pool = big_pool(50, seed=draw)
     fields = {**EVERYTHING, "modality": ShareRange("kind", ["video"], low, high), "cap": cap}
