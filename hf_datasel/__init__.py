@@ -12,22 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
+    from hf_datasel.learners import Coverage, GoalQuality, GoalScore
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score
-    from hf_datasel.scorers import OneStepTrain, Perplexity, ResponseLength
+    from hf_datasel.scorers import OneStepTrain, OpticalFlow, Perplexity, ResponseLength, SelfConsistency
+    from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
+        GOAL_PROFILES,
         AboveThreshold,
+        AutoBudget,
         Full,
+        GoalBuilder,
         MiddleBand,
+        Oversampling,
         Random,
         Selection,
         SelectionDiff,
+        ShareFloor,
+        ShareRange,
+        SourceFloors,
         TokenBudget,
         TopCount,
         TopFraction,
         TopFractionPerGroup,
+        UniformControl,
         select,
     )
     from hf_datasel.training import TargetTraining, WarmUp
@@ -37,13 +47,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "GOAL_PROFILES",
     "AboveThreshold",
+    "AutoBudget",
     "Cascade",
+    "Coverage",
+    "CoverageFeatures",
     "Full",
+    "GoalBins",
+    "GoalBuilder",
+    "GoalQuality",
+    "GoalScore",
     "Labels",
+    "LeakGuard",
     "LossTrajectoryCallback",
     "MiddleBand",
     "OneStepTrain",
+    "OpticalFlow",
+    "Oversampling",
     "Perplexity",
     "Proxy",
     "ProxyScoringCallback",
@@ -54,16 +75,22 @@ __all__ = [
     "Run",
     "Selection",
     "SelectionDiff",
+    "SelfConsistency",
+    "ShareFloor",
+    "ShareRange",
     "Source",
+    "SourceFloors",
     "TargetTraining",
     "TokenBudget",
     "TopCount",
     "TopFraction",
     "TopFractionPerGroup",
+    "UniformControl",
     "WarmUp",
     "cascade",
     "load_recipe",
     "load_selection",
+    "probe_descriptors",
     "publish",
     "publish_model",
     "refuse_overlap",
@@ -75,22 +102,32 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
+    "learners": ["Coverage", "GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score"],
-    "scorers": ["OneStepTrain", "Perplexity", "ResponseLength"],
+    "scorers": ["OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"],
+    "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
+        "GOAL_PROFILES",
         "AboveThreshold",
+        "AutoBudget",
         "Full",
+        "GoalBuilder",
         "MiddleBand",
+        "Oversampling",
         "Random",
         "Selection",
         "SelectionDiff",
+        "ShareFloor",
+        "ShareRange",
+        "SourceFloors",
         "TokenBudget",
         "TopCount",
         "TopFraction",
         "TopFractionPerGroup",
+        "UniformControl",
         "select",
     ],
     "training": ["TargetTraining", "WarmUp"],

@@ -18,10 +18,15 @@ os.environ["HF_DATASEL_JOURNAL"] = "off"
 
 import pytest  # noqa: E402
 from datasets import Dataset  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from . import vlm  # noqa: E402
 from .hub.server import LoopbackHub  # noqa: E402
 
+
+# The same examples every time, however busy the machine: a test that fails, fails again.
+settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.load_profile("house")
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart"
 

@@ -1,1 +1,8 @@
 """What must see the whole pool before it can score: returns a Scorer, never changes itself."""
+
+from hf_datasel.learners.coverage import Coverage
+from hf_datasel.learners.goal_quality import GoalQuality
+from hf_datasel.learners.goal_score import GoalScore
+
+
+__all__ = ["Coverage", "GoalQuality", "GoalScore"]

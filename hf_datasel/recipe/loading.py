@@ -233,6 +233,13 @@ def _check_rows(
                         f"`{type(rule).__name__}.{name}` is {column!r}, expected a column of the pool or of a scorer: "
                         f"{sorted(there)}."
                     )
+            checked = {getattr(rule, name, None) for name in COLUMN_FIELDS}
+            for column in getattr(rule, "reads", ()):
+                if column not in there and column not in checked:
+                    problems.append(
+                        f"`{type(rule).__name__}` reads {column!r}, expected a column of the pool or of a scorer: "
+                        f"{sorted(there)}."
+                    )
     others = {key: rows[key] for key in ("pool", "evaluation") if rows[key] is not None}
     if rows["anchors"] is not None:
         try:

@@ -1,8 +1,10 @@
 """One file per way to give a row a number. Every scorer is a callable for `Dataset.map`."""
 
 from hf_datasel.scorers.one_step_train import OneStepTrain
+from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
 from hf_datasel.scorers.response_length import ResponseLength
+from hf_datasel.scorers.self_consistency import SelfConsistency
 
 
-__all__ = ["OneStepTrain", "Perplexity", "ResponseLength"]
+__all__ = ["OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"]

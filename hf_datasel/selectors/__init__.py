@@ -12,6 +12,10 @@ Example:
 from hf_datasel.selectors.above_threshold import AboveThreshold
 from hf_datasel.selectors.comparison import SelectionDiff
 from hf_datasel.selectors.full import Full
+from hf_datasel.selectors.goal.report import GoalBuild
+from hf_datasel.selectors.goal.settings import AutoBudget, Oversampling, ShareFloor, ShareRange, SourceFloors
+from hf_datasel.selectors.goal_builder import GoalBuilder
+from hf_datasel.selectors.goal_profiles import GOAL_PROFILES, GoalProfile, control_of
 from hf_datasel.selectors.middle_band import MiddleBand
 from hf_datasel.selectors.random_rows import Random
 from hf_datasel.selectors.selection import Selection, select
@@ -19,18 +23,30 @@ from hf_datasel.selectors.token_budget import TokenBudget
 from hf_datasel.selectors.top_count import TopCount
 from hf_datasel.selectors.top_fraction import TopFraction
 from hf_datasel.selectors.top_fraction_per_group import TopFractionPerGroup
+from hf_datasel.selectors.uniform_control import UniformControl
 
 
 __all__ = [
+    "GOAL_PROFILES",
     "AboveThreshold",
+    "AutoBudget",
     "Full",
+    "GoalBuild",
+    "GoalBuilder",
+    "GoalProfile",
     "MiddleBand",
+    "Oversampling",
     "Random",
     "Selection",
     "SelectionDiff",
+    "ShareFloor",
+    "ShareRange",
+    "SourceFloors",
     "TokenBudget",
     "TopCount",
     "TopFraction",
     "TopFractionPerGroup",
+    "UniformControl",
+    "control_of",
     "select",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 
 from hf_datasel.contracts import Indices
 from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.columns import read_numbers, tie_breakers
+from hf_datasel.selectors.columns import read_numbers, read_row_ids, tie_breakers
 
 
 if TYPE_CHECKING:
@@ -66,6 +67,24 @@ def _by_id_within_runs(scored: Dataset, rows: Indices, runs: npt.NDArray[np.int6
     order = pc.sort_indices(pa.table(keys), sort_keys=[(key, "ascending") for key in keys])
     ordered: Indices = rows[order.to_numpy()]
     return ordered
+
+
+def hash_order(scored: Dataset, seed: int) -> Indices:
+    """Numbers of all rows in the order of a keyed hash of their ids: random, yet the same wherever and however it runs.
+
+    Args:
+        scored: N rows.
+        seed: another seed is another, independent order.
+
+    Raises:
+        BadRow: rows have neither a usable `row_id` nor training content to be known by.
+    """
+    key = str(seed).encode()
+    hashes = bytearray()
+    for row_id in read_row_ids(scored):
+        hashes += blake2b(row_id.as_py().encode(), key=key, digest_size=16).digest()
+    halves = np.frombuffer(bytes(hashes), dtype=">u8").reshape(-1, 2)
+    return np.lexsort((halves[:, 1], halves[:, 0])).astype(np.int64)
 
 
 def place_within(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -67,6 +67,8 @@ def json_like(values: dict[str, Any], argument: str) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return value.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # a rule's settings
+        return dataclasses.asdict(value)
     raise TypeError(f"found a {type(value).__name__}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +10,8 @@ import numpy as np
 from hf_datasel.contracts import Indices
 from hf_datasel.errors import BadBudget
 from hf_datasel.selectors.budgets import check_count, check_fraction, is_whole, rows_in
-from hf_datasel.selectors.columns import read_groups, read_row_ids
-from hf_datasel.selectors.ordering import place_within
+from hf_datasel.selectors.columns import read_groups
+from hf_datasel.selectors.ordering import hash_order, place_within
 
 
 if TYPE_CHECKING:
@@ -70,20 +69,12 @@ class Random:
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows in the order of their hashes, shape (K,)."""
-        order = self._hash_order(scored)
+        order = hash_order(scored, self.seed)
         if self.balance is not None:
             # By rounds: every group's first row, then every group's second, ...
             turn = place_within(read_groups(scored, self.balance, "balance")[order])
             order = order[np.argsort(turn, kind="stable")]
         return order[: self._num_kept(len(scored))]
-
-    def _hash_order(self, scored: Dataset) -> Indices:
-        key = str(self.seed).encode()
-        hashes = bytearray()
-        for row_id in read_row_ids(scored):
-            hashes += blake2b(row_id.as_py().encode(), key=key, digest_size=16).digest()
-        halves = np.frombuffer(bytes(hashes), dtype=">u8").reshape(-1, 2)
-        return np.lexsort((halves[:, 1], halves[:, 0])).astype(np.int64)
 
     def _num_kept(self, num_rows: int) -> int:
         if self.fraction is not None:

@@ -22,14 +22,15 @@ def without_content(stream: IterableDataset, rule: Rule) -> Dataset:
 
     Args:
         stream: scored, read once from its beginning to its end.
-        rule: a dataclass whose text fields name columns.
+        rule: a dataclass whose text fields name columns, or that names them itself in `reads`.
 
     Raises:
         BadBudget: the stream has no rows.
     """
     from datasets import Dataset
 
-    wanted = [value for value in rule_spec(rule).values() if isinstance(value, str)]
+    texts = [value for value in rule_spec(rule).values() if isinstance(value, str)]
+    wanted = getattr(rule, "reads", texts)  # a rule whose columns do not all stand in fields of their own says which
     columns: dict[str, list[Any]] = {ROW_ID: []}
     copies: Counter[str] = Counter()
     for row in stream:

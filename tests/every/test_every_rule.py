@@ -21,13 +21,19 @@ from hf_datasel.contracts import Rule
 from hf_datasel.errors import BadBudget
 from hf_datasel.selectors import (
     AboveThreshold,
+    AutoBudget,
     Full,
+    GoalBuilder,
     MiddleBand,
     Random,
+    ShareFloor,
+    ShareRange,
+    SourceFloors,
     TokenBudget,
     TopCount,
     TopFraction,
     TopFractionPerGroup,
+    UniformControl,
     select,
 )
 
@@ -48,6 +54,26 @@ class Case(NamedTuple):
 CASES: dict[str, Case] = {
     "AboveThreshold": Case(tuple(AboveThreshold("s", threshold) for threshold in (6.0, 3.0, -1.0))),
     "Full": Case((Full(),), by_score=False, pool_order=True),
+    "GoalBuilder": Case(
+        tuple(
+            GoalBuilder(
+                "s",
+                ("group", "text"),
+                count=count,
+                modality=ShareRange("group", ("web",), 0.4, 0.6),
+                temporal=ShareFloor("num_tokens", (7, 8, 9), 0.1),
+                sources=SourceFloors("group", 3, 0.1, 0.5),
+                unique=("text", "group"),
+                cap_by="num_tokens",
+                cap=5,
+            )
+            for count in (1, 10, 50)
+        ),
+        prefixes=False,
+    ),
+    "GoalBuilder, sized by the pool": Case(
+        (GoalBuilder("s", ("group",), automatic=AutoBudget(5, 60, max_fraction=1.0, positive="s", positive_rows=9)),)
+    ),
     "MiddleBand": Case(tuple(MiddleBand("s", 0.5 - half, 0.5 + half) for half in (0.02, 0.1, 0.3, 0.5))),
     "Random": Case(tuple(Random(fraction, seed=7) for fraction in (0.01, 0.2, 1.0)), by_score=False),
     "Random, balanced": Case(
@@ -61,6 +87,10 @@ CASES: dict[str, Case] = {
     ),
     "TopFractionPerGroup": Case(
         tuple(TopFractionPerGroup("s", "group", fraction) for fraction in (0.025, 0.1, 0.25, 0.5))
+    ),
+    "UniformControl": Case(
+        tuple(UniformControl(count, unique=("text", "group"), cap_by="group", cap=30) for count in (1, 10, 40)),
+        by_score=False,
     ),
 }
 RULES = [
@@ -192,7 +222,7 @@ def test_a_pool_without_scores_or_without_the_column_is_refused(rule: Rule, case
 
 @pytest.mark.parametrize("name", CASES)
 def test_one_row_is_a_pool(name: str) -> None:
-    one = Dataset.from_dict({"row_id": ["a"], "s": [7.0], "num_tokens": [5], "group": ["web"]})
+    one = Dataset.from_dict({"row_id": ["a"], "text": ["x"], "s": [7.0], "num_tokens": [5], "group": ["web"]})
     assert CASES[name].budgets[0].rank(one).tolist() == [0]
 
 

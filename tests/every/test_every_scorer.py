@@ -5,17 +5,48 @@ import pickle
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from datasets.fingerprint import Hasher
 
-from hf_datasel import Labels, OneStepTrain, Perplexity, Proxy, ResponseLength, scorers
+from hf_datasel import (
+    Labels,
+    OneStepTrain,
+    OpticalFlow,
+    Perplexity,
+    Proxy,
+    ResponseLength,
+    SelfConsistency,
+    scorers,
+)
 from hf_datasel.contracts import Scorer
 
 
 CASES = {
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
+    "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
     "ResponseLength": lambda model, anchors: ResponseLength(),
+    "SelfConsistency": lambda model, anchors: SelfConsistency(),
 }
+OPTIONAL = {"OpticalFlow": "cv2"}
+
+
+def frames(answer):
+    """Three frames whose pixels are the letters of an answer."""
+    pixels = np.resize(np.frombuffer(answer.encode(), np.uint8), (3, 16, 16)) if answer else np.zeros((0, 16, 16))
+    return pixels.tolist()
+
+
+# What a scorer reads beside prompt and completion, made from the answer.
+READS = {
+    "OpticalFlow": {"images": frames},
+    "SelfConsistency": {"sampled_answers": lambda answer: [answer, answer[: len(answer) // 2]] if answer else None},
+}
+
+
+def with_what_it_reads(scorer, rows):
+    extra = READS.get(type(scorer).__name__, {})
+    return {**rows, **{name: [make(answer) for answer in rows["completion"]] for name, make in extra.items()}}
 
 
 def test_every_scorer_has_a_case():
@@ -25,7 +56,14 @@ def test_every_scorer_has_a_case():
 
 @pytest.fixture(scope="module", params=sorted(CASES))
 def scorer(request, tiny_model, anchors):
+    if request.param in OPTIONAL:
+        pytest.importorskip(OPTIONAL[request.param])
     return CASES[request.param](tiny_model, anchors)
+
+
+@pytest.fixture(scope="module")
+def pool(pool, scorer):
+    return Dataset.from_dict(with_what_it_reads(scorer, pool[:]))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +96,8 @@ def test_batches_and_order_do_not_matter(scorer, scored, pool):
 
 def test_one_row_at_a_time_is_the_same(scorer, scored, pool):
     score = scorer.columns[0]
-    row = scorer({name: pool[3][name] for name in ("prompt", "completion")})
+    names = ("prompt", "completion", *READS.get(type(scorer).__name__, ()))
+    row = scorer({name: pool[3][name] for name in names})
     assert row[score] == pytest.approx(scored[score][3], rel=1e-5)
     assert row[f"{score}_status"] == scored[f"{score}_status"][3]
 
@@ -66,7 +105,7 @@ def test_one_row_at_a_time_is_the_same(scorer, scored, pool):
 def test_duplicates_score_alike_and_bad_rows_are_nan_with_a_reason(scorer, pool):
     score = scorer.columns[0]
     rows = {"prompt": [pool[0]["prompt"]] * 2 + ["Why?"], "completion": [pool[0]["completion"]] * 2 + [""]}
-    found = scorer(rows)
+    found = scorer(with_what_it_reads(scorer, rows))
     assert found[score][0] == pytest.approx(found[score][1], rel=1e-6)
     assert np.isnan(found[score]).tolist() == [False, False, True]
     assert found[f"{score}_status"][2] not in ("ok", "truncated", "", None)

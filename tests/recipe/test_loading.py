@@ -88,3 +88,26 @@ def test_the_resolved_recipe_replays(tmp_path):
     assert again.resolved == recipe.resolved
     assert again.rule == recipe.rule and [s.spec for s in again.scorers] == [s.spec for s in recipe.scorers]
     assert recipe.resolved["pool"]["labels"]["truncation_mode"] == "keep_start"
+
+
+BUILDER = {
+    "column": "ost_utility",
+    "strata": ["writer"],
+    "count": 20,
+    "modality": {"column": "writer", "values": ["human"], "low": 0.2, "high": 0.6},
+    "sources": {"column": "writer", "top": 3},
+}
+
+
+def test_a_rule_with_settings_in_groups_binds_and_resolves():
+    recipe = load_recipe(QUICKSTART, {"select": {"GoalBuilder": BUILDER}})
+    assert recipe.rule.modality.low == 0.2 and recipe.rule.sources.top == 3
+    assert recipe.rule.oversampling.modality == 2.4
+
+
+def test_columns_in_groups_of_settings_are_checked_too():
+    message = problems({"select": {"GoalBuilder": {**BUILDER, "strata": ["wrter"], "unique": ["kee"]}}})
+    assert "`GoalBuilder` reads 'wrter', expected a column of the pool or of a scorer" in message
+    assert "`GoalBuilder` reads 'kee'" in message and "'writer', expected" not in message
+    message = problems({"select": {"GoalBuilder": {**BUILDER, "modality": {"column": "writer", "vales": []}}}})
+    assert "`select.GoalBuilder.modality.vales` is unknown. Did you mean `values`?" in message
