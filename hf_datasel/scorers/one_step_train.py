@@ -54,9 +54,10 @@ class OneStepTrain:
         engine: how `first_order` is computed; the numbers are the same (to 1e-5) but for `"finite_differences"`.
             `"forward_mode"`: derivatives carried along one forward, 2.5 to 2.8 F per group. `"ghost"`: one forward and
             backward for all groups, for models of linear layers, embeddings, norms and convolutions. `"per_row"`: 1 F + 1 B,
-            a row at a time, any model. `"finite_differences"`: 1.5 to 1.7 F per group, in float32 or wider; not exact
-            (1e-3, rank correlation 0.999 or refused), its step calibrated on the anchors. `"auto"`: the cheapest exact
-            one that agrees with `"per_row"` on four anchors: the same in every process, see `engine_report`.
+            a row at a time, any model. `"finite_differences"`: 1.5 to 1.7 F per group, in float32 or wider, for models
+            without experts; not exact (1e-3, rank correlation 0.999 or refused), its step calibrated on the anchors.
+            `"auto"`: the cheapest exact one that agrees with `"per_row"` on four anchors: the same in every process, see
+            `engine_report`.
         also: figures of every row from the same forward: any of `"loss"` (always there: `ost_row_loss`), `"perplexity"`
             (exponential of the mean loss), `"el2n"` (mean over target tokens of |softmax - onehot|), `"aum"` (mean over
             target tokens of the target's logit minus the largest other) and `"length"` (target tokens). 1 F more where

@@ -85,7 +85,15 @@ def choose(task: Task, name: EngineName, anchors: Sequence[TokenRow]) -> tuple[E
     if name == "per_row":
         return per_row(task), EngineReport("per_row", "named")
     if name == "finite_differences":
-        return _calibrated(task, anchors)
+        finite_differences(task, ())  # refuses 16 bits and experts
+        try:
+            return _calibrated(task, anchors)
+        except DataselError:
+            raise
+        except Exception as error:
+            raise DataselError(
+                f"`engine` is 'finite_differences' and does not fit this proxy ({_in_words(error)}). Use engine='auto'."
+            ) from error
     order = ["forward_mode", "ghost"] if task.num_directions == 1 else ["ghost", "forward_mode"]
     names = order if name == "auto" else [name]
     truth = _truth(task, anchors[:NUM_CHECKED])
@@ -137,14 +145,18 @@ def _check(task: Task, make: Callable[[Task], Engine], truth: _Truth) -> tuple[E
     try:
         engine = make(task)
         found = _padded(engine, truth, task.proxy)
-    except NotApplicable as error:
-        return None, np.inf, str(error)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        return None, np.inf, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except Exception as error:  # noqa: BLE001 (whatever a model's own code says to an unusual call: `per_row` fits)
+        return None, np.inf, _in_words(error)
     difference = float(np.max(np.abs(found - truth.dots)) / max(np.max(np.abs(truth.dots)), 1e-300))
     if difference <= TOLERANCES[next(iter(task.proxy.parameters.values())).dtype]:
         return engine, difference, ""
     return None, difference, f"differs by {difference:.1e} from a backward pass per row"
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, NotApplicable):
+        return str(error)
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _padded(engine: Engine, truth: _Truth, proxy: LoadedProxy) -> Scores:
@@ -156,7 +168,6 @@ def _padded(engine: Engine, truth: _Truth, proxy: LoadedProxy) -> Scores:
 
 def _calibrated(task: Task, anchors: Sequence[TokenRow]) -> tuple[Engine, EngineReport]:
     """Finite differences with, for each direction, the step that agrees best on up to 16 anchors."""
-    finite_differences(task, ())  # refuses 16 bits
     truth = _truth(task, anchors[:NUM_CALIBRATED])
     plain = replace(task, token_level=False, also=())
     steps, differences = [], []
@@ -167,7 +178,9 @@ def _calibrated(task: Task, anchors: Sequence[TokenRow]) -> tuple[Engine, Engine
         for length in LENGTHS:
             found = _padded(finite_differences(one, (length,)), truth, task.proxy)[:, 0]
             scale = max(float(np.max(np.abs(exact))), 1e-300)
-            tried.append((float(np.max(np.abs(found - exact))) / scale, length, rank_correlation(found, exact)))
+            error = float(np.max(np.abs(found - exact))) / scale
+            # A step so long that losses overflow gives NaN, which `min` would keep when it comes first.
+            tried.append((error if np.isfinite(error) else np.inf, length, rank_correlation(found, exact)))
         difference, length, agreement = min(tried)
         if difference > 0.01 or (len(exact) >= 8 and agreement < AGREEMENT):
             raise DataselError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hf_datasel.errors import DataselError
 from hf_datasel.proxy.engines.task import Engine, Measured, Task
 from hf_datasel.proxy.figures import read_figures
 from hf_datasel.proxy.label_forward import (
@@ -50,12 +51,20 @@ def finite_differences(task: Task, lengths: tuple[float, ...]) -> Engine:
 
     Raises:
         ValueError: the weights have 16 bits, where the difference is rounding noise.
+        DataselError: the model sends tokens to experts. Moved weights send a few of them elsewhere; their loss jumps, and
+            divided by epsilon that is the larger the smaller the step.
     """
     for name, parameter in task.proxy.parameters.items():
         if parameter.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"`engine` is 'finite_differences' and {name!r} is {parameter.dtype}, expected float32 or float64: in 16 "
                 f"bits the difference of two losses is rounding noise. Use 'forward_mode' or 'ghost'."
+            )
+    for name, _ in task.proxy.model.named_modules():
+        if name.endswith((".experts", ".router")):
+            raise DataselError(
+                f"`engine` is 'finite_differences' and {name!r} sends tokens to experts, expected a model without: some "
+                f"tokens go elsewhere when the weights move, and their loss jumps. Use 'forward_mode' or 'auto'."
             )
     moves = [move(task, group, length) for group, length in enumerate(lengths)]
 
