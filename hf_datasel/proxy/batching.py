@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hf_datasel.proxy.proxy import LoadedProxy
 
 Found = TypeVar("Found")
+# A CPU under Linux and under Windows; Apple's GPUs.
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 @dataclass
@@ -64,7 +66,7 @@ def in_batches(
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(said in str(error) for said in OUT_OF_MEMORY)
 
 
 def _release(budget: TokenBudget) -> None:

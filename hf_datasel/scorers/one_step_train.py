@@ -55,8 +55,8 @@ class OneStepTrain:
             where they do not correlate at 0.999 with exact values of the anchors.
             `"forward_mode"`: derivatives carried along one forward, 2.5 to 2.8 F per group. `"ghost"`: one forward and
             backward for all groups, for models of linear layers, embeddings, norms and convolutions. `"per_row"`: 1 F + 1 B,
-            a row at a time, any model. `"finite_differences"`: 1.5 to 1.8 F per group, in float32 or wider, to 1e-3, its
-            step calibrated on the anchors. `"bfloat16"`: forward mode rounded to 8 bits for a float32 proxy, 0.8 to 1.3 F
+            a row at a time, any model. `"finite_differences"`: 1.5 to 1.8 F per group, in float32 or wider, for models
+            without experts, to 1e-3, its step calibrated on the anchors. `"bfloat16"`: forward mode rounded to 8 bits for a float32 proxy, 0.8 to 1.3 F
             per group where the processor multiplies bfloat16; rounds `ost_row_loss` too (to 1e-2). `"auto"`: the cheapest
             exact one that agrees with `"per_row"` on four anchors: the same in every process, see `engine_report`.
         also: figures of every row from the same forward: any of `"loss"` (always there: `ost_row_loss`), `"perplexity"`

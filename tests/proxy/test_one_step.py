@@ -40,6 +40,17 @@ def test_first_order_gives_the_dot_products_whatever_the_step():
     assert losses.tolist() == pytest.approx(row_losses(start()).tolist())
 
 
+def test_a_gradient_is_zero_where_the_loss_does_not_look_and_leaves_nothing_behind():
+    """An expert that no token of the row is sent to, say."""
+    parameters = {**start(), "unused": torch.ones(3)}
+    own, value = gradient(lambda p: row_losses(p)[1], parameters)
+    assert own["t"].tolist() == [-3.0, -4.0] and own["unused"].tolist() == [0.0, 0.0, 0.0]
+    assert float(value) == 12.5 and not value.requires_grad
+    assert not any(p.requires_grad or p.grad is not None for p in parameters.values())
+    with torch.no_grad():
+        assert gradient(lambda p: row_losses(p)[1], parameters)[0]["t"].tolist() == [-3.0, -4.0]
+
+
 @pytest.mark.parametrize("learning_rate", EXACT)
 def test_exact_is_the_fall_in_anchor_loss(learning_rate):
     for index, expected in enumerate(EXACT[learning_rate]):

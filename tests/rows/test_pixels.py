@@ -107,5 +107,5 @@ def test_broken_videos_are_said(video, tmp_path):
 
 def test_a_missing_decoder_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'hf_datasel\[video\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'hf_datasel\[videos\]'"):
         video_frames("a.mp4", 5)

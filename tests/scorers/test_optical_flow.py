@@ -84,7 +84,7 @@ def as_png(pixels):
 
 def test_a_missing_opencv_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'hf_datasel\[video\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'hf_datasel\[flow\]'"):
         OpticalFlow()({"images": [[texture(0), texture(1)]]})
 
 

@@ -21,6 +21,7 @@ from hf_datasel.proxy.engines.finite_differences import LENGTHS, finite_differen
 from hf_datasel.proxy.engines.forward_mode import forward_mode, plain_forward_mode
 from hf_datasel.proxy.engines.ghost import ghost
 from hf_datasel.proxy.engines.per_row import per_row
+from hf_datasel.proxy.engines.refusals import refuse_where_numbers_jump
 from hf_datasel.proxy.engines.rounded import rounded
 from hf_datasel.proxy.engines.task import Engine, Task
 from hf_datasel.proxy.label_forward import NotApplicable
@@ -85,10 +86,16 @@ def choose(task: Task, name: EngineName, anchors: Sequence[TokenRow]) -> tuple[E
     """
     if name == "per_row":
         return per_row(task), EngineReport("per_row", "named")
-    if name == "finite_differences":
-        return _calibrated(task, anchors)
-    if name == "bfloat16":
-        return _rounded(task, anchors)
+    if name in ("finite_differences", "bfloat16"):
+        refuse_where_numbers_jump(task, name)
+        try:
+            return _calibrated(task, anchors) if name == "finite_differences" else _rounded(task, anchors)
+        except DataselError:
+            raise
+        except Exception as error:
+            raise DataselError(
+                f"`engine` is {name!r} and does not fit this proxy ({_in_words(error)}). Use engine='auto'."
+            ) from error
     order = ["forward_mode", "ghost"] if task.num_directions == 1 else ["ghost", "forward_mode"]
     names = order if name == "auto" else [name]
     truth = _truth(task, anchors[:NUM_CHECKED])
@@ -144,14 +151,18 @@ def _check(task: Task, make: Callable[[Task], Engine], truth: _Truth) -> tuple[E
     try:
         engine = make(task)
         found = _padded(engine, truth, task.proxy)
-    except NotApplicable as error:
-        return None, np.inf, str(error)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        return None, np.inf, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except Exception as error:  # noqa: BLE001 (whatever a model's own code says to an unusual call: `per_row` fits)
+        return None, np.inf, _in_words(error)
     difference = float(np.max(np.abs(found - truth.dots)) / max(np.max(np.abs(truth.dots)), 1e-300))
     if difference <= TOLERANCES[next(iter(task.proxy.parameters.values())).dtype]:
         return engine, difference, ""
     return None, difference, f"differs by {difference:.1e} from a backward pass per row"
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, NotApplicable):
+        return str(error)
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _padded(engine: Engine, truth: _Truth, proxy: LoadedProxy) -> Scores:
@@ -163,7 +174,6 @@ def _padded(engine: Engine, truth: _Truth, proxy: LoadedProxy) -> Scores:
 
 def _calibrated(task: Task, anchors: Sequence[TokenRow]) -> tuple[Engine, EngineReport]:
     """Finite differences with, for each direction, the step that agrees best on up to 16 anchors."""
-    finite_differences(task, ())  # refuses 16 bits
     truth = _truth(task, anchors[:NUM_CALIBRATED])
     plain = replace(task, token_level=False, also=())
     steps, differences = [], []
@@ -174,7 +184,9 @@ def _calibrated(task: Task, anchors: Sequence[TokenRow]) -> tuple[Engine, Engine
         for length in LENGTHS:
             found = _padded(finite_differences(one, (length,)), truth, task.proxy)[:, 0]
             scale = max(float(np.max(np.abs(exact))), 1e-300)
-            tried.append((float(np.max(np.abs(found - exact))) / scale, length, rank_correlation(found, exact)))
+            error = float(np.max(np.abs(found - exact))) / scale
+            # A step so long that losses overflow gives NaN, which `min` would keep when it comes first.
+            tried.append((error if np.isfinite(error) else np.inf, length, rank_correlation(found, exact)))
         difference, length, agreement = min(tried)
         if difference > 0.01 or (len(exact) >= 8 and agreement < AGREEMENT):
             raise DataselError(
@@ -198,7 +210,7 @@ def _rounded(task: Task, anchors: Sequence[TokenRow]) -> tuple[Engine, EngineRep
     agreement = min(float(np.corrcoef(found[:, group], truth.dots[:, group])[0, 1]) for group in groups)
     if not (agreement >= AGREEMENT or (len(truth.rows) < 8 and difference < 0.05)):
         raise DataselError(
-            f"`engine` is 'bfloat16', which correlates with exact values at {agreement:.4f} on {len(truth.rows)} anchors, "
+            f"`engine` is 'bfloat16', which correlates with exact values at {agreement:.6f} on {len(truth.rows)} anchors, "
             f"expected {AGREEMENT}. Use engine='auto'."
         )
     report = EngineReport("bfloat16", "named", difference, len(truth.rows))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hf_datasel.proxy.engines.refusals import refuse_where_numbers_jump
 from hf_datasel.proxy.engines.task import Engine, Measured, Task
 from hf_datasel.proxy.figures import read_figures
 from hf_datasel.proxy.label_forward import (
@@ -49,14 +50,9 @@ def finite_differences(task: Task, lengths: tuple[float, ...]) -> Engine:
         lengths: epsilon |g_V| of each direction.
 
     Raises:
-        ValueError: the weights have 16 bits, where the difference is rounding noise.
+        ValueError, DataselError: see `refuse_where_numbers_jump`.
     """
-    for name, parameter in task.proxy.parameters.items():
-        if parameter.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"`engine` is 'finite_differences' and {name!r} is {parameter.dtype}, expected float32 or float64: in 16 "
-                f"bits the difference of two losses is rounding noise. Use 'forward_mode' or 'ghost'."
-            )
+    refuse_where_numbers_jump(task, "finite_differences")
     moves = [move(task, group, length) for group, length in enumerate(lengths)]
 
     def read(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:

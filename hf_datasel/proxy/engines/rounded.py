@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from hf_datasel.proxy.engines.forward_mode import forward_mode
+from hf_datasel.proxy.engines.refusals import refuse_where_numbers_jump
 from hf_datasel.proxy.engines.task import Engine, Task
 
 
@@ -19,14 +20,9 @@ def rounded(task: Task) -> Engine:
 
     Raises:
         NotApplicable: as forward mode.
-        ValueError: the proxy has 16 bits already.
+        ValueError, DataselError: see `refuse_where_numbers_jump`.
     """
-    dtypes = {value.dtype for value in task.proxy.parameters.values()}
-    if not dtypes <= {torch.float32, torch.float64}:
-        raise ValueError(
-            f"`engine` is 'bfloat16' and the proxy's weights are {sorted(map(str, dtypes))}, expected float32 or float64. "
-            f"Use 'forward_mode', which is the same for weights of 16 bits."
-        )
+    refuse_where_numbers_jump(task, "bfloat16")
     model: Any = deepcopy(task.proxy.model)
     model.to(torch.bfloat16)
     parameters = {name: value for name, value in model.named_parameters() if name in task.proxy.parameters}
