@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_datasel
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import BadRecipe, DataselError
 
 
 COMMANDS = {
@@ -73,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     from hf_datasel.recipe import Run, load_recipe
 
+    if arguments.processes < 1 or (arguments.processes > 1 and arguments.runner == "local"):
+        raise BadRecipe(
+            f"`--processes` is {arguments.processes} with --runner {arguments.runner}, expected at least 1, and more with "
+            f"--runner torchrun or ray."
+        )
     arguments.output_dir = arguments.output_dir or Path("runs") / arguments.recipe.stem
     recipe = load_recipe(arguments.recipe, _overrides(arguments.overrides))
     if arguments.dry_run and arguments.command != "publish":

@@ -169,3 +169,9 @@ def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):
     assert again.returncode == 0, again.stderr
     assert f"| {kept}/40" in again.stderr
     assert journalled() == 40
+
+
+@pytest.mark.parametrize("options", [["--processes", "2"], ["--processes", "0", "--runner", "torchrun"]])
+def test_processes_that_nobody_would_use_are_refused(capsys, options):
+    assert main(["score", "recipes/quickstart.yaml", *options]) == 1
+    assert "`--processes` is" in capsys.readouterr().err

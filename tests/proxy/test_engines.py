@@ -63,7 +63,7 @@ def test_rounded_forward_mode_ranks_as_exact_values_do(scorer, rows, expected):
 
 def test_rounded_forward_mode_that_does_not_correlate_is_refused(scorer, rows, real_rows, monkeypatch):
     scorer = replace(scorer, anchors=real_rows("held_out.jsonl", 10))
-    monkeypatch.setattr("hf_datasel.proxy.engines.choice.AGREEMENT", 1.0)
+    monkeypatch.setattr("hf_datasel.proxy.engines.choice.ROUNDED_AGREEMENT", 1.0)
     with pytest.raises(DataselError, match=r"`engine` is 'bfloat16', which correlates with exact values at [01]"):
         replace(scorer, engine="bfloat16")(rows)
 
@@ -194,9 +194,9 @@ def test_a_fresh_process_and_a_resumed_run_choose_alike(tiny_model, anchors, row
         monkeypatch.setenv("HF_DATASEL_JOURNAL", str(tmp_path / "journal.sqlite"))
         resumed = OneStepTrain(Proxy(tiny_model), anchors, labels=LABELS, engine=engine)
         first = resumed(pool[:6])["ost_dot"]
-        assert resumed.engine_report is None  # all from the journal: nothing was measured
+        assert "_loaded" not in vars(resumed)  # all from the journal: nothing was measured
+        assert resumed.engine_report == report  # chosen when asked for
         last = resumed(pool[6:])["ost_dot"]
-        assert resumed.engine_report == report
         monkeypatch.setenv("HF_DATASEL_JOURNAL", "off")
         whole = replace(resumed)
         assert np.array_equal(first, whole(pool[:6])["ost_dot"])

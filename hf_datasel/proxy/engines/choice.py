@@ -38,7 +38,8 @@ EngineName = Literal["auto", "forward_mode", "finite_differences", "bfloat16", "
 # Largest difference from `per_row`, relative to the largest value: rounding of the weights' dtype.
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
 NUM_CHECKED, NUM_CALIBRATED = 4, 16  # anchors
-AGREEMENT = 0.999  # rank correlation that finite differences must reach; correlation, in bfloat16
+AGREEMENT = 0.999  # rank correlation that finite differences must reach
+ROUNDED_AGREEMENT = 0.99  # correlation that forward mode in bfloat16 must reach
 
 EXACT: dict[str, tuple[Callable[[Task], Engine], ...]] = {
     "forward_mode": (forward_mode, plain_forward_mode),
@@ -208,10 +209,10 @@ def _rounded(task: Task, anchors: Sequence[TokenRow]) -> tuple[Engine, EngineRep
     difference = float(np.max(np.abs(found - truth.dots)) / max(np.max(np.abs(truth.dots)), 1e-300))
     groups = range(task.num_directions)
     agreement = min(float(np.corrcoef(found[:, group], truth.dots[:, group])[0, 1]) for group in groups)
-    if not (agreement >= AGREEMENT or (len(truth.rows) < 8 and difference < 0.05)):
+    if not (agreement >= ROUNDED_AGREEMENT or (len(truth.rows) < 8 and difference < 0.05)):
         raise DataselError(
             f"`engine` is 'bfloat16', which correlates with exact values at {agreement:.6f} on {len(truth.rows)} anchors, "
-            f"expected {AGREEMENT}. Use engine='auto'."
+            f"expected {ROUNDED_AGREEMENT}. Use engine='auto', or 'finite_differences' as the rough stage of a cascade."
         )
     report = EngineReport("bfloat16", "named", difference, len(truth.rows))
     logger.info("Engine: %s", report)
