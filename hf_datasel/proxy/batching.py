@@ -30,7 +30,11 @@ class TokenBudget:
 
 
 def in_batches(
-    rows: Sequence[TokenRow], proxy: LoadedProxy, budget: TokenBudget, measure: Callable[[TokenBatch], Found]
+    rows: Sequence[TokenRow],
+    proxy: LoadedProxy,
+    budget: TokenBudget,
+    measure: Callable[[TokenBatch], Found],
+    padding: int = 0,
 ) -> Iterator[tuple[list[int], TokenBatch, Found]]:
     """Measure B rows, batch by batch.
 
@@ -39,6 +43,7 @@ def in_batches(
         proxy: the model they are measured with.
         budget: of tokens; halved, with a warning, when a batch does not fit into memory.
         measure: of one batch.
+        padding: more of it than a batch needs.
 
     Yields:
         Indices of the rows in the batch, the batch, and what was measured.
@@ -50,7 +55,7 @@ def in_batches(
     order = by_length(lengths)
     while order:
         bucket = order[: fitting([lengths[i] for i in order], budget.tokens)]
-        batch = collate([rows[i] for i in bucket], proxy)
+        batch = collate([rows[i] for i in bucket], proxy, padding)
         try:
             found = measure(batch)
         except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one

@@ -180,8 +180,10 @@ def attention(proxy: LoadedProxy, name: str) -> Iterator[None]:
 def fast_attention(proxy: LoadedProxy) -> str:
     """`"sdpa"` where it computes what eager attention does, else `"eager"`."""
     model = inner_model(proxy)
-    capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None
-    return "sdpa" if getattr(model, "_supports_sdpa", False) and not capped else "eager"
+    config = model.config.get_text_config()
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    sloped = bool(getattr(config, "alibi", False))  # Falcon's slopes come out otherwise: 5 % of the largest logit
+    return "sdpa" if getattr(model, "_supports_sdpa", False) and not capped and not sloped else "eager"
 
 
 @contextmanager

@@ -93,7 +93,7 @@ class UtilityEngine:
     @functools.cached_property
     def chosen(self) -> tuple[Engine, EngineReport]:
         """The engine of `first_order`, chosen and checked once, on the anchors."""
-        return choose(self.task, self.engine, self.anchors.rows)
+        return choose(self.task, self.engine, self.anchors.rows, self.budget)
 
     @functools.cached_property
     def base(self) -> torch.Tensor:

@@ -87,12 +87,12 @@ def refuse_overlap(anchors: Dataset | Iterable[Mapping[str, Any]], **others: Dat
             )
 
 
-def content_rows(dataset: Dataset, keep: str | None = None) -> list[dict[str, Any]]:
+def content_rows(dataset: Dataset, keep: str | None = None, text_field: str = "text") -> list[dict[str, Any]]:
     """The rows as plain dicts of training content (media encoded), with the column `keep` beside."""
     # A null image stays: a row without its image is not one of text.
     rows = [
         {name: value for name, value in row.items() if value is not None or name in MEDIA_COLUMNS}
-        for row in content_only(dataset)
+        for row in content_only(dataset, text_field)
     ]
     if keep is not None:
         if keep not in dataset.column_names:

@@ -24,7 +24,7 @@ CONTENT_COLUMNS = (
 MEDIA_COLUMNS = ("image", "images", "video", "videos")
 
 
-def row_digest(row: Mapping[str, Any]) -> str:
+def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
     """Digest of what a row trains on: 16 hexadecimal digits, the same in every process and column order.
 
     Columns that are not training content (scores, sources, ids) do not count, so a scored row keeps its digest. A row
@@ -33,12 +33,14 @@ def row_digest(row: Mapping[str, Any]) -> str:
     Args:
         row: one row. Media best undecoded (`{"bytes", "path"}`): their bytes count, or else the path, and nothing is
             decoded. A PIL image counts by its pixels, which is another digest than its file's.
+        text_field: the column of plain text, where training is told another name than `text`.
 
     Example:
         >>> row_digest({"text": "1 + 1 = 2"}) == row_digest({"text": "1 + 1 = 2", "score": 0.5})
         True
     """
-    content = {name: row[name] for name in CONTENT_COLUMNS if row.get(name) is not None} or dict(row)
+    names = (*CONTENT_COLUMNS, text_field)
+    content = {name: row[name] for name in names if row.get(name) is not None} or dict(row)
     content |= {name: _media(content[name]) for name in MEDIA_COLUMNS if name in content}
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
     return blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
@@ -94,9 +96,15 @@ def with_row_ids(dataset: Dataset) -> Dataset:
     return dataset.add_column(ROW_ID, ids)
 
 
-def content_only(dataset: Dataset) -> Dataset:
-    """The dataset's training content (or all of it, where there is none), with images and videos left encoded."""
-    names = [name for name in dataset.column_names if name in CONTENT_COLUMNS] or dataset.column_names
+def content_only(dataset: Dataset, *text_fields: str) -> Dataset:
+    """The dataset's training content (or all of it, where there is none), with images and videos left encoded.
+
+    Args:
+        dataset: N rows.
+        text_fields: other names of columns of plain text.
+    """
+    content = (*CONTENT_COLUMNS, *text_fields)
+    names = [name for name in dataset.column_names if name in content] or dataset.column_names
     return with_encoded_media(dataset.select_columns(names))
 
 

@@ -87,17 +87,27 @@ class Journal:
 
     @contextlib.contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
+        sound = _SOUND.get(str(self.path)) == self._signature()
         try:
             with closing(self._open()) as connection, connection:
                 yield connection
+            if sound:
+                _SOUND[str(self.path)] = self._signature()
         except sqlite3.DatabaseError as error:
             raise DataselError(
                 f"`journal` {str(self.path)!r} failed ({error}), expected a file that can be written. What it holds is "
                 f"safe. Free some space or mend the disk, and run the same again."
             ) from error
 
+    def _signature(self) -> tuple[int, ...]:
+        if not self.path.exists():
+            return ()
+        its = self.path.stat()
+        return (its.st_ino, its.st_size, its.st_mtime_ns)
+
     def _prepared(self) -> bool:
         """Make the table. SQLite does not wait for its turn to switch to a write-ahead log, so the caller does."""
+        sound = _SOUND.get(str(self.path)) == self._signature()
         try:
             with closing(self._open()) as connection, connection:
                 connection.execute("pragma journal_mode=wal")
@@ -105,7 +115,9 @@ class Journal:
                     "create table if not exists rows (scorer text, row text, columns text, primary key (scorer, row))"
                     " without rowid"
                 )
-                damage = connection.execute("pragma quick_check").fetchone()[0]
+                # Reads the whole file: not again where nobody else has touched it.
+                damage = "ok" if sound else connection.execute("pragma quick_check").fetchone()[0]
+            _SOUND[str(self.path)] = self._signature()
             if damage != "ok":
                 self._put_aside(damage)
                 return False
@@ -149,6 +161,7 @@ def spec_key(spec: Mapping[str, Any]) -> str:
     return blake2b(canonical.encode(), digest_size=12).hexdigest()
 
 
+_SOUND: dict[str, tuple[int, ...]] = {}  # by path: journals this process has read through, as it left them
 _CHOSEN: ContextVar[str | None] = ContextVar("journal", default=None)
 _PROGRESS: ContextVar[Callable[[int], Any] | None] = ContextVar("progress", default=None)
 
@@ -194,7 +207,11 @@ class Buckets(Protocol):
 
 
 def resumed(
-    spec: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], score: Buckets, names: Sequence[str]
+    spec: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    score: Buckets,
+    names: Sequence[str],
+    text_field: str = "text",
 ) -> Columns:
     """The columns of B rows: those the journal knows from there, the others scored and put into it batch by batch.
 
@@ -205,10 +222,11 @@ def resumed(
         rows: B rows.
         score: scores what is missing.
         names: of the columns.
+        text_field: see `row_digest`.
     """
     place = default_journal()
     journal = Journal(place) if place else None
-    digests = [row_digest(row) for row in rows]
+    digests = [row_digest(row, text_field) for row in rows]
     copies = Counter(digests)
     distinct = list(copies)
     first = {digest: place for place, digest in reversed(list(enumerate(digests)))}

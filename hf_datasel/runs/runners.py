@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Runner = Literal["local", "torchrun", "ray"]
 RUNNERS = ("local", "torchrun", "ray")
+RETRIES = 4  # of an actor that dies: a chunk that kills whoever takes it must not be tried for ever
 
 
 def spread(rows: Dataset, scorer: Scorer, folder: Path, chunk: int, runner: Runner, processes: int) -> Dataset:
@@ -100,7 +101,13 @@ def _ray(job: Path, sources: list[Path], processes: int) -> None:
         fn_constructor_kwargs={"job": str(job.resolve())},
         compute=ray.data.ActorPoolStrategy(size=processes),
         num_gpus=1 if torch.cuda.is_available() else 0,
-        max_restarts=-1,
-        max_task_retries=-1,
+        max_restarts=RETRIES,
+        max_task_retries=RETRIES,
     )
-    done.materialize()
+    try:
+        done.materialize()
+    except ray.exceptions.RayError as error:
+        raise DataselError(
+            f"A worker of runner='ray' failed ({str(error).strip().splitlines()[-1]}), expected none. What is finished is kept; "
+            f"mend what failed and run the same again."
+        ) from error

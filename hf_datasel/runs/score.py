@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from hf_datasel.contracts import Batch, Columns, Scorer
 from hf_datasel.errors import BadRow
-from hf_datasel.rows import refuse_overlap, with_row_ids
+from hf_datasel.rows import Labels, refuse_overlap, with_row_ids
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only
 from hf_datasel.rows.journal import resumed, using_journal
@@ -74,7 +74,7 @@ def score(
         raise ValueError(f"`journal` is missing, expected a file whose folder holds the work of runner={runner!r}.")
     check_pool(pool, scorers)
     scored = with_row_ids(pool)
-    rows = content_only(pool.with_format(None))
+    rows = content_only(pool.with_format(None), *text_fields(scorers))
     for scorer in scorers:
         if runner == "local" or journal is None or not getattr(scorer, "keeps_journal", False):
             columns = columns_of(rows, scorer, journal)  # no model: not worth a process
@@ -82,6 +82,12 @@ def score(
             columns = spread(rows, scorer, Path(journal).parent, CHUNK, runner, processes)
         scored = concatenate_datasets([scored, columns], axis=1)
     return scored
+
+
+def text_fields(scorers: Sequence[Scorer]) -> list[str]:
+    """Names under which scorers look for plain text."""
+    labels = (getattr(scorer, "labels", None) for scorer in scorers)
+    return [its.dataset_text_field for its in labels if isinstance(its, Labels)]
 
 
 def check_pool(pool: Dataset, scorers: Sequence[Scorer]) -> None:

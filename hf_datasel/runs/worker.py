@@ -66,11 +66,15 @@ def score_file(scorer: Any, source: Path, rank: int) -> None:
     if target.is_file():
         return
     rows = Dataset(InMemoryTable(pq.read_table(source)))
-    with using_journal(source.parent.parent / f"journal-{rank:05d}.sqlite"):
+    # One journal a file of rows: no two processes, on whatever machine, ever write to the same.
+    journal = source.parent.parent / f"journal-{source.stem}.sqlite"
+    with using_journal(journal):
         columns = scorer(rows[:], rank)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     Dataset.from_dict(columns).to_parquet(str(partial))
     os.replace(partial, target)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{journal}{suffix}").unlink(missing_ok=True)
 
 
 def share(files: list[Path], rank: int, world: int) -> list[Path]:

@@ -115,7 +115,7 @@ class OneStepTrain:
         self._check_options()
         anchors = self.anchors
         if hasattr(anchors, "column_names"):
-            anchors = content_rows(anchors, self.anchor_groups)
+            anchors = content_rows(anchors, self.anchor_groups, self.labels.dataset_text_field)
         object.__setattr__(self, "anchors", tuple(dict(row) for row in anchors))
         if self.anchor_groups and not all(self.anchor_groups in row for row in self.anchors):
             raise ValueError(f"`anchor_groups` is {self.anchor_groups!r}, expected a column every anchor has.")
@@ -190,7 +190,7 @@ class OneStepTrain:
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers, for provenance and for keys."""
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("proxy", "anchors", "labels")}
-        digests = "".join(row_digest(row) + str(row.get(self.anchor_groups or "")) for row in self.anchors)
+        digests = "".join(self._digest(row) + str(row.get(self.anchor_groups or "")) for row in self.anchors)
         if self.step == "adam":
             options["optimizer"] = self.proxy.optimizer_digest
         return {
@@ -217,8 +217,10 @@ class OneStepTrain:
         if single:
             warn_unbatched(type(self).__name__)
         self._refuse_anchors(rows)
-        spec = self.__dict__.setdefault("_spec", self.spec)
-        columns = resumed(spec, rows, partial(self._score, rank), self.columns)
+        if "_spec" not in self.__dict__:
+            self.__dict__["_spec"] = self.spec
+        spec = self.__dict__["_spec"]
+        columns = resumed(spec, rows, partial(self._score, rank), self.columns, self.labels.dataset_text_field)
         return {name: values[0] for name, values in columns.items()} if single else columns
 
     def _score(
@@ -266,10 +268,15 @@ class OneStepTrain:
         engine: UtilityEngine = self.__dict__["_loaded"]
         return engine
 
+    def _digest(self, row: Mapping[str, Any]) -> str:
+        return row_digest(row, self.labels.dataset_text_field)
+
     def _refuse_anchors(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        digests = self.__dict__.setdefault("_digests", frozenset(row_digest(row) for row in self.anchors))
+        if "_digests" not in self.__dict__:
+            self.__dict__["_digests"] = frozenset(map(self._digest, self.anchors))
+        digests = self.__dict__["_digests"]
         for row in rows:
-            if row_digest(row) in digests:
+            if self._digest(row) in digests:
                 raise OverlapError(
                     f"`anchors` and the pool share the row {str(dict(row))[:120]!r}, expected none. A row measured by "
                     f"itself always helps: drop it from the pool, or draw other anchors (see `refuse_overlap`)."

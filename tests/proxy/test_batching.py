@@ -83,8 +83,8 @@ def limited(monkeypatch):
     def limit(tokens, shortage):
         refused = []
 
-        def choose(task, name, anchors):
-            engine, report = CHOOSE(task, name, anchors)
+        def choose(task, name, anchors, budget):
+            engine, report = CHOOSE(task, name, anchors, budget)
 
             def measure(batch):
                 if batch.input_ids.numel() > tokens:

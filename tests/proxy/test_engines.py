@@ -77,7 +77,7 @@ def test_engines_that_round_are_refused_in_bfloat16(tiny_model, anchors, engine)
     with pytest.raises(
         ValueError, match=r"is torch.bfloat16, expected float32 or float64: in 16 bits .* rounding noise"
     ):
-        choose(loaded.task, engine, loaded.anchors.rows)
+        choose(loaded.task, engine, loaded.anchors.rows, loaded.budget)
     with pytest.raises(ValueError, match="rounding noise"):
         finite_differences(loaded.task, (1e-3,))
 

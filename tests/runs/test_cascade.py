@@ -83,7 +83,15 @@ def test_rows_without_a_score_have_none_whichever_stage_says_so():
     found, _ = run(Dataset.from_dict(pool))
     assert np.isnan(found.scored["s"][near]) and found.scored["s_status"][near] == "nan_loss"
     assert found.scored["s_stage"][near] == "full"
-    assert np.isnan(found.scored["s"][0]) and found.scored["s_stage"][0] == "rough"
+    assert found.scored["s"][0] == pool["truth"][0] and found.scored["s_stage"][0] == "full"
+
+
+def test_a_rough_scorer_without_any_differences_or_for_few_rows_is_no_loss():
+    pool = pool_with(0.01, rows=400)
+    for guess in ([0.0] * 400, [float("nan")] * 380 + pool["guess"][380:]):
+        found, _ = run(pool.remove_columns("guess").add_column("guess", guess))
+        assert real_overlap(pool, found) >= 0.985
+        assert 0 <= found.measured_overlap < 0.5
 
 
 def test_bfloat16_and_then_exact_on_real_rows(tiny_model, anchors, real_rows):

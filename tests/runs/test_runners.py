@@ -43,8 +43,7 @@ def test_two_workers_give_what_one_gives(tiny_model, anchors, rows, tmp_path, sm
     assert together["ost_utility_status"][-1] == "empty_completion" and np.isnan(together["ost_utility"][-1])
     files = sorted(path.name for path in tmp_path.glob("both/job-*/scores/*"))
     assert files == [f"{n:06d}.parquet" for n in range(4)]
-    if runner == "torchrun":  # both took part
-        assert len(list(tmp_path.glob("both/job-*/journal-*.sqlite"))) == 2
+    assert not list(tmp_path.glob("both/job-*/journal-*"))  # finished chunks need none
 
 
 @dataclass(frozen=True)

@@ -317,3 +317,11 @@ def test_messages_without_a_chat_template_are_a_fault_of_the_set_up(scorer):
     turns = [{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": "2"}]
     with pytest.raises(BadRow, match="`tokenizer` has no chat template"):
         scorer({"messages": [turns]})
+
+
+def test_rows_differ_by_the_column_that_training_reads(tiny_model):
+    """Told another name for plain text, a column `text` beside it is a remark: rows that share it are not copies."""
+    rows = {"content": ["One and two.", "A cat sat.", "Yes, no.", "Sun and rain."], "text": ["x", "x", "y", "y"]}
+    anchors = [{"content": "The sun shone."}]
+    scorer = OneStepTrain(Proxy(tiny_model), anchors, labels=Labels(max_length=512, dataset_text_field="content"))
+    assert len(set(scorer(rows)["ost_utility"])) == 4
