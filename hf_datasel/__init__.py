@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score
-    from hf_datasel.scorers import OneStepTrain, OpticalFlow, Perplexity, ResponseLength, SelfConsistency
+    from hf_datasel.scorers import (
+        AUM,
+        EL2N,
+        IFD,
+        OneStepTrain,
+        OpticalFlow,
+        Perplexity,
+        ResponseLength,
+        SelfConsistency,
+    )
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
         GOAL_PROFILES,
@@ -47,7 +56,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AUM",
+    "EL2N",
     "GOAL_PROFILES",
+    "IFD",
     "AboveThreshold",
     "AutoBudget",
     "Cascade",
@@ -107,7 +119,16 @@ _ROOMS = {
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score"],
-    "scorers": ["OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"],
+    "scorers": [
+        "AUM",
+        "EL2N",
+        "IFD",
+        "OneStepTrain",
+        "OpticalFlow",
+        "Perplexity",
+        "ResponseLength",
+        "SelfConsistency",
+    ],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
         "GOAL_PROFILES",
