@@ -10,6 +10,7 @@ Example:
 """
 
 from hf_datasel.selectors.above_threshold import AboveThreshold
+from hf_datasel.selectors.coincide import Coincide
 from hf_datasel.selectors.comparison import SelectionDiff
 from hf_datasel.selectors.covered_top_fraction import CoveredTopFraction
 from hf_datasel.selectors.d2_pruning import D2Pruning
@@ -37,6 +38,7 @@ __all__ = [
     "GOAL_PROFILES",
     "AboveThreshold",
     "AutoBudget",
+    "Coincide",
     "CoveredTopFraction",
     "D2Pruning",
     "FacilityLocation",

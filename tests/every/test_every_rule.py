@@ -22,6 +22,7 @@ from hf_datasel.errors import BadBudget
 from hf_datasel.selectors import (
     AboveThreshold,
     AutoBudget,
+    Coincide,
     CoveredTopFraction,
     D2Pruning,
     FacilityLocation,
@@ -60,6 +61,7 @@ class Case(NamedTuple):
 # The pool below has 120 rows, 40 in each of 3 groups, so that these fractions of a group are whole rows.
 CASES: dict[str, Case] = {
     "AboveThreshold": Case(tuple(AboveThreshold("s", threshold) for threshold in (6.0, 3.0, -1.0))),
+    "Coincide": Case(tuple(Coincide("e", f) for f in (0.01, 0.1, 0.5)), prefixes=False, by_score=False),
     "CoveredTopFraction": Case(
         tuple(CoveredTopFraction("s", "e", fraction) for fraction in (0.01, 0.1, 0.5)), prefixes=False
     ),
