@@ -29,7 +29,8 @@ def read_figures(
         logits: (n, V), left as they are.
         targets: (n,) token ids.
         also: besides the loss (nats): `"el2n"`, the distance |softmax - onehot| (Paul et al. 2021), and `"aum"`, the
-            target's logit minus the largest other (Pleiss et al. 2020).
+            target's logit minus the largest other (Pleiss et al. 2020), or `"probability_margin"`, the same of the
+            softmax, in [-1, 1].
 
     Returns:
         Figures by name; exponentials (n, V) of the logits minus their largest; their sums (n,), which divide them.
@@ -47,6 +48,9 @@ def read_figures(
     if "aum" in also:
         others = wide.scatter(-1, index, float("-inf")).amax(-1)
         figures["aum"] = (picked.squeeze(-1) - others).double()
+    if "probability_margin" in also:
+        other = weights.scatter(-1, index, 0.0).amax(-1).double()
+        figures["probability_margin"] = (weights.gather(-1, index).squeeze(-1).double() - other) / total
     return figures, weights, total
 
 

@@ -1,5 +1,8 @@
 """One file per way to give a row a number. Every scorer is a callable for `Dataset.map`."""
 
+from hf_datasel.scorers.aum import AUM
+from hf_datasel.scorers.el2n import EL2N
+from hf_datasel.scorers.ifd import IFD
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
@@ -7,4 +10,4 @@ from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.self_consistency import SelfConsistency
 
 
-__all__ = ["OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"]
+__all__ = ["AUM", "EL2N", "IFD", "OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"]

@@ -10,15 +10,23 @@ Example:
 """
 
 from hf_datasel.selectors.above_threshold import AboveThreshold
+from hf_datasel.selectors.coincide import Coincide
 from hf_datasel.selectors.comparison import SelectionDiff
+from hf_datasel.selectors.covered_top_fraction import CoveredTopFraction
+from hf_datasel.selectors.d2_pruning import D2Pruning
+from hf_datasel.selectors.facility_location import FacilityLocation
 from hf_datasel.selectors.full import Full
 from hf_datasel.selectors.goal.report import GoalBuild
 from hf_datasel.selectors.goal.settings import AutoBudget, Oversampling, ShareFloor, ShareRange, SourceFloors
 from hf_datasel.selectors.goal_builder import GoalBuilder
 from hf_datasel.selectors.goal_profiles import GOAL_PROFILES, GoalProfile, control_of
+from hf_datasel.selectors.k_center import KCenter
 from hf_datasel.selectors.middle_band import MiddleBand
+from hf_datasel.selectors.prototypes import Prototypes
 from hf_datasel.selectors.random_rows import Random
+from hf_datasel.selectors.representation_filter import RepresentationFilter
 from hf_datasel.selectors.selection import Selection, select
+from hf_datasel.selectors.semdedup import SemDeDup
 from hf_datasel.selectors.token_budget import TokenBudget
 from hf_datasel.selectors.top_count import TopCount
 from hf_datasel.selectors.top_fraction import TopFraction
@@ -30,15 +38,23 @@ __all__ = [
     "GOAL_PROFILES",
     "AboveThreshold",
     "AutoBudget",
+    "Coincide",
+    "CoveredTopFraction",
+    "D2Pruning",
+    "FacilityLocation",
     "Full",
     "GoalBuild",
     "GoalBuilder",
     "GoalProfile",
+    "KCenter",
     "MiddleBand",
     "Oversampling",
+    "Prototypes",
     "Random",
+    "RepresentationFilter",
     "Selection",
     "SelectionDiff",
+    "SemDeDup",
     "ShareFloor",
     "ShareRange",
     "SourceFloors",

@@ -22,10 +22,18 @@ from hf_datasel.errors import BadBudget
 from hf_datasel.selectors import (
     AboveThreshold,
     AutoBudget,
+    Coincide,
+    CoveredTopFraction,
+    D2Pruning,
+    FacilityLocation,
     Full,
     GoalBuilder,
+    KCenter,
     MiddleBand,
+    Prototypes,
     Random,
+    RepresentationFilter,
+    SemDeDup,
     ShareFloor,
     ShareRange,
     SourceFloors,
@@ -53,6 +61,16 @@ class Case(NamedTuple):
 # The pool below has 120 rows, 40 in each of 3 groups, so that these fractions of a group are whole rows.
 CASES: dict[str, Case] = {
     "AboveThreshold": Case(tuple(AboveThreshold("s", threshold) for threshold in (6.0, 3.0, -1.0))),
+    "Coincide": Case(tuple(Coincide("e", f) for f in (0.01, 0.1, 0.5)), prefixes=False, by_score=False),
+    "CoveredTopFraction": Case(
+        tuple(CoveredTopFraction("s", "e", fraction) for fraction in (0.01, 0.1, 0.5)), prefixes=False
+    ),
+    "CoveredTopFraction, the blend by utility": Case(
+        tuple(CoveredTopFraction("s", "e", f, shares="utility", loss="num_tokens") for f in (0.01, 0.1, 0.5)),
+        prefixes=False,
+    ),
+    "D2Pruning": Case(tuple(D2Pruning("s", "e", fraction) for fraction in (0.01, 0.1, 0.5))),
+    "FacilityLocation": Case(tuple(FacilityLocation("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
     "Full": Case((Full(),), by_score=False, pool_order=True),
     "GoalBuilder": Case(
         tuple(
@@ -74,10 +92,17 @@ CASES: dict[str, Case] = {
     "GoalBuilder, sized by the pool": Case(
         (GoalBuilder("s", ("group",), automatic=AutoBudget(5, 60, max_fraction=1.0, positive="s", positive_rows=9)),)
     ),
+    "KCenter": Case(tuple(KCenter("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
     "MiddleBand": Case(tuple(MiddleBand("s", 0.5 - half, 0.5 + half) for half in (0.02, 0.1, 0.3, 0.5))),
+    "Prototypes": Case(tuple(Prototypes("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
     "Random": Case(tuple(Random(fraction, seed=7) for fraction in (0.01, 0.2, 1.0)), by_score=False),
     "Random, balanced": Case(
         tuple(Random(count=count, seed=7, balance="group") for count in (1, 7, 120)), by_score=False
+    ),
+    "RepresentationFilter": Case(tuple(RepresentationFilter("s", "e", f, threshold=0.99) for f in (0.01, 0.1, 0.2))),
+    "SemDeDup": Case(tuple(SemDeDup("e", fraction) for fraction in (0.01, 0.1, 0.9)), by_score=False),
+    "SemDeDup, by threshold": Case(
+        tuple(SemDeDup("e", epsilon=epsilon, order="easy") for epsilon in (0.7, 0.1, 0.0)), by_score=False
     ),
     "TokenBudget": Case(tuple(TokenBudget("s", tokens) for tokens in (60, 500, 10**6))),
     "TopCount": Case(tuple(TopCount("s", count) for count in (1, 10, 50, 90))),
@@ -109,6 +134,7 @@ def make_pool(with_ids: bool) -> Dataset:
         "text": [f"text {row}" for row in range(60)] * 2,
         "s": scores * 2,
         "num_tokens": [draw.randrange(60) for _ in range(60)] * 2,
+        "e": [[draw.gauss(0, 1) for _ in range(4)] for _ in range(60)] * 2,
         "group": ["web", "book", "code"] * 40,
     }
     if with_ids:
@@ -222,7 +248,9 @@ def test_a_pool_without_scores_or_without_the_column_is_refused(rule: Rule, case
 
 @pytest.mark.parametrize("name", CASES)
 def test_one_row_is_a_pool(name: str) -> None:
-    one = Dataset.from_dict({"row_id": ["a"], "text": ["x"], "s": [7.0], "num_tokens": [5], "group": ["web"]})
+    one = Dataset.from_dict(
+        {"row_id": ["a"], "text": ["x"], "s": [7.0], "num_tokens": [5], "group": ["web"], "e": [[1.0, 0.0]]}
+    )
     assert CASES[name].budgets[0].rank(one).tolist() == [0]
 
 

@@ -9,6 +9,9 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 
 from hf_datasel import (
+    AUM,
+    EL2N,
+    IFD,
     Labels,
     OneStepTrain,
     OpticalFlow,
@@ -22,6 +25,10 @@ from hf_datasel.contracts import Scorer
 
 
 CASES = {
+    "AUM": lambda model, anchors: AUM(Proxy(model), labels=Labels(max_length=512)),
+    "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
+    # So small a model is helped by few prompts.
+    "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
