@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score
-    from hf_datasel.scorers import OneStepTrain, OpticalFlow, Perplexity, ResponseLength, SelfConsistency
+    from hf_datasel.scorers import OneStepTrain, OpticalFlow, Perplexity, Probe, ResponseLength, SelfConsistency
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
         GOAL_PROFILES,
@@ -66,6 +66,7 @@ __all__ = [
     "OpticalFlow",
     "Oversampling",
     "Perplexity",
+    "Probe",
     "Proxy",
     "ProxyScoringCallback",
     "Published",
@@ -107,7 +108,7 @@ _ROOMS = {
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score"],
-    "scorers": ["OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"],
+    "scorers": ["OneStepTrain", "OpticalFlow", "Perplexity", "Probe", "ResponseLength", "SelfConsistency"],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
         "GOAL_PROFILES",
