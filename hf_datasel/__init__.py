@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         OneStepTrain,
         OpticalFlow,
         Perplexity,
+        Probe,
         ResponseLength,
         SelfConsistency,
     )
@@ -91,6 +92,7 @@ __all__ = [
     "OpticalFlow",
     "Oversampling",
     "Perplexity",
+    "Probe",
     "Prototypes",
     "Proxy",
     "ProxyScoringCallback",
@@ -142,6 +144,7 @@ _ROOMS = {
         "OneStepTrain",
         "OpticalFlow",
         "Perplexity",
+        "Probe",
         "ResponseLength",
         "SelfConsistency",
     ],

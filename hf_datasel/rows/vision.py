@@ -5,6 +5,7 @@ The collator itself does it, one row at a time: no second reading of templates a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,45 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
 def is_vision_row(row: Mapping[str, Any]) -> bool:
     """Whether SFTTrainer would take the row's dataset for one of images: by its columns, whatever they hold."""
     return any(name in row for name in IMAGES)
+
+
+def holds_media(row: Mapping[str, Any]) -> bool:
+    """Whether a row has an image at all: an empty list is a row of text, and so is null.
+
+    Example:
+        >>> holds_media({"images": []}), holds_media({"image": "cat.png"})
+        (False, True)
+    """
+    return bool(row.get("images")) or row.get("image") is not None
+
+
+def without_media(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
+    """The row as one of text: no images, and no placeholders where they stood (with the white space behind them).
+
+    Args:
+        row: texts, or messages with texts or parts.
+        processor: says what a placeholder is.
+    """
+    names = [getattr(processor, name, None) for name in ("image_token", "boi_token")]
+    tokens = "|".join(re.escape(name) for name in names if isinstance(name, str))
+    # Qwen-VL's texts hold the tokens around an image, too; other processors write theirs themselves.
+    placeholder = re.compile(rf"(?:<\|vision_start\|>)?(?:{tokens})(?:<\|vision_end\|>)?\s*")
+    plain = {name: _blind(value, placeholder) for name, value in row.items() if name not in (*IMAGES, *VIDEOS)}
+    return {**plain, "images": []}
+
+
+def _blind(value: Any, placeholder: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return placeholder.sub("", value)
+    if isinstance(value, list | tuple):
+        return [_blind(part, placeholder) for part in value if not _is_picture(part)]
+    if isinstance(value, Mapping):
+        return {name: _blind(part, placeholder) for name, part in value.items()}
+    return value
+
+
+def _is_picture(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in ("image", "image_url", "video")
 
 
 def read_vision_row(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from hf_datasel.contracts import Batch, Columns, Scorer
+from hf_datasel.contracts import Batch, Columns, Learner, Scorer
 from hf_datasel.errors import BadRow
 from hf_datasel.rows import Labels, refuse_overlap, with_row_ids
 from hf_datasel.rows.batches import rows_of
-from hf_datasel.rows.identity import content_only
+from hf_datasel.rows.identity import content_only, with_encoded_media
 from hf_datasel.rows.journal import resumed, using_journal
 from hf_datasel.runs.runners import RUNNERS, Runner, spread
 
@@ -30,7 +30,7 @@ CHUNK = 512
 
 def score(
     pool: Dataset,
-    *scorers: Scorer,
+    *scorers: Scorer | Learner,
     journal: str | Path | None = None,
     runner: Runner = "local",
     processes: int = 1,
@@ -43,8 +43,10 @@ def score(
 
     Args:
         pool: N rows, no column of which a scorer writes.
-        scorers: called in turn.
-        journal: file that keeps finished rows, keyed by scorer and row content. Without one, scorers with a proxy keep
+        scorers: called in turn, on the rows' training content, and on the columns that a scorer names in `reads`, where
+            the pool or a scorer before it has them. A learner is fitted first, on the pool as scored so far.
+        journal: file that keeps finished rows, keyed by scorer and row content (a scorer that `reads` more than content is not
+            kept there: it is called anew). Without one, scorers with a proxy keep
             theirs where `HF_DATASEL_JOURNAL` says, or in the cache of Hugging Face.
         runner: `"local"` is this process. `"torchrun"` starts `processes` of them on this machine, `"ray"` as many actors
             on the cluster that Ray is connected to (or starts here). Both need `journal`: its folder, which all must see,
@@ -72,10 +74,13 @@ def score(
         )
     if runner != "local" and journal is None:
         raise ValueError(f"`journal` is missing, expected a file whose folder holds the work of runner={runner!r}.")
-    check_pool(pool, scorers)
+    check_pool(pool, [scorer for scorer in scorers if not isinstance(scorer, Learner)])
     scored = with_row_ids(pool)
-    rows = content_only(pool.with_format(None), *text_fields(scorers))
-    for scorer in scorers:
+    content = content_only(pool.with_format(None), *text_fields(scorers))
+    for given in scorers:
+        scorer = given.fit(scored) if isinstance(given, Learner) else given
+        _check_columns(scored, scorer)  # again: what a learner writes is known now, and what those before it wrote
+        rows = _with_columns(content, scored, getattr(scorer, "reads", ()))
         if runner == "local" or journal is None or not getattr(scorer, "keeps_journal", False):
             columns = columns_of(rows, scorer, journal)  # no model: not worth a process
         else:
@@ -84,10 +89,22 @@ def score(
     return scored
 
 
-def text_fields(scorers: Sequence[Scorer]) -> list[str]:
+def text_fields(scorers: Sequence[Scorer | Learner]) -> list[str]:
     """Names under which scorers look for plain text."""
     labels = (getattr(scorer, "labels", None) for scorer in scorers)
     return [its.dataset_text_field for its in labels if isinstance(its, Labels)]
+
+
+def _with_columns(content: Dataset, scored: Dataset, names: Sequence[str]) -> Dataset:
+    """The rows' content, and the named columns of what is scored so far. What is missing is the scorer's to complain of."""
+    from datasets import concatenate_datasets
+
+    also = [name for name in names if name in scored.column_names and name not in content.column_names]
+    return (
+        concatenate_datasets([content, with_encoded_media(scored.with_format(None).select_columns(also))], axis=1)
+        if also
+        else content
+    )
 
 
 def check_pool(pool: Dataset, scorers: Sequence[Scorer]) -> None:
@@ -100,21 +117,26 @@ def check_pool(pool: Dataset, scorers: Sequence[Scorer]) -> None:
     if len(pool) == 0:
         raise BadRow("`pool` has no rows, expected at least one.")
     for scorer in scorers:
-        taken = set(scorer.columns) & set(pool.column_names)
-        if taken:
-            raise BadRow(
-                f"`pool` already has the columns {sorted(taken)} that {type(scorer).__name__} writes, expected none of "
-                f"them. Remove or rename them: scores are added, never overwritten."
-            )
+        _check_columns(pool, scorer)
         anchors = getattr(scorer, "anchors", None)
         if anchors is not None:
             refuse_overlap(anchors, pool=pool)
+
+
+def _check_columns(pool: Dataset, scorer: Scorer) -> None:
+    taken = set(scorer.columns) & set(pool.column_names)
+    if taken:
+        raise BadRow(
+            f"`pool` already has the columns {sorted(taken)} that {type(scorer).__name__} writes, expected none of "
+            f"them. Remove or rename them: scores are added, never overwritten."
+        )
 
 
 def columns_of(rows: Dataset, scorer: Scorer, journal: str | Path | None) -> Dataset:
     """All columns of one scorer, in row order."""
     spec = getattr(scorer, "spec", None)
     kept_for_it = journal is not None and spec is not None and not getattr(scorer, "keeps_journal", False)
+    kept_for_it &= not getattr(scorer, "reads", ())  # the journal's key is a row's content alone
     call = _Journalled(scorer) if kept_for_it else scorer
     with (
         tqdm(total=len(rows), desc=type(scorer).__name__, unit="rows", smoothing=0.1) as bar,

@@ -6,8 +6,19 @@ from hf_datasel.scorers.ifd import IFD
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
+from hf_datasel.scorers.probe import Probe
 from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.self_consistency import SelfConsistency
 
 
-__all__ = ["AUM", "EL2N", "IFD", "OneStepTrain", "OpticalFlow", "Perplexity", "ResponseLength", "SelfConsistency"]
+__all__ = [
+    "AUM",
+    "EL2N",
+    "IFD",
+    "OneStepTrain",
+    "OpticalFlow",
+    "Perplexity",
+    "Probe",
+    "ResponseLength",
+    "SelfConsistency",
+]

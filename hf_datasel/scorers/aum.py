@@ -95,8 +95,10 @@ class AUM:
         rows, single = rows_of(batch)
         if single:
             warn_unbatched(type(self).__name__)
-        spec = self.__dict__.setdefault("_spec", self.spec)
-        columns = resumed(spec, rows, partial(self._score, rank), self.columns)
+        if "_spec" not in self.__dict__:
+            self.__dict__["_spec"] = self.spec
+        spec = self.__dict__["_spec"]
+        columns = resumed(spec, rows, partial(self._score, rank), self.columns, self.labels.dataset_text_field)
         return {name: values[0] for name, values in columns.items()} if single else columns
 
     def _score(

@@ -51,6 +51,11 @@ class SelfConsistency:
         check_fidelity(self.fidelity)
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it reads beside a row's content."""
+        return (self.samples,)
+
+    @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
         return {"scorer": "SelfConsistency", "algo_version": self.algo_version, **asdict(self)}

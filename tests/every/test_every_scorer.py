@@ -16,6 +16,7 @@ from hf_datasel import (
     OneStepTrain,
     OpticalFlow,
     Perplexity,
+    Probe,
     Proxy,
     ResponseLength,
     SelfConsistency,
@@ -32,6 +33,7 @@ CASES = {
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
+    "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
     "ResponseLength": lambda model, anchors: ResponseLength(),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
 }

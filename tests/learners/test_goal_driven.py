@@ -16,8 +16,10 @@ from hf_datasel import (
     LeakGuard,
     SelfConsistency,
     probe_descriptors,
+    score,
     select,
 )
+from hf_datasel.errors import BadRow
 from hf_datasel.selectors import control_of
 
 
@@ -74,6 +76,25 @@ def test_every_row_is_scored_and_what_was_not_measured_is_named(pool):
     blind = sum(loss is None for loss in pool["loss_sighted"])
     assert statuses == {"ok": NUM_ROWS - blind, "partial: video_dependence, answer_difficulty": blind}
     assert sum(pool["leaked"]) == 2
+
+
+def test_score_goes_the_whole_way_with_learners_among_the_scorers(plain, pool, tmp_path):
+    measured = plain.map(probe_descriptors, batched=True)
+    steps = (
+        GoalBins(source="source", video_id="video_id", num_frames="frames"),
+        SelfConsistency(),
+        GoalQuality(),
+        GoalScore(),
+    )
+    found = score(measured, *steps, journal=tmp_path / "journal.sqlite")
+    for name in ("goal_source", "self_consistency", "goal_quality", "goal_score"):
+        np.testing.assert_array_equal(np.array(found[name][:]), np.array(pool[name][:]))
+    # Rows of the same content with other samples: a journal that knows rows by content would answer for them.
+    others = measured.map(lambda row: {"sampled_answers": ["one", "two"]})
+    apart = score(others, SelfConsistency(), journal=tmp_path / "journal.sqlite")
+    assert set(apart["self_consistency"][:]) == {0.0} != set(found["self_consistency"][:])
+    with pytest.raises(BadRow, match="already has the columns \\['goal_quality"):
+        score(measured, *steps[:3], GoalQuality())
 
 
 def test_the_four_goals_give_four_compositions(pool):

@@ -147,6 +147,11 @@ class GoalBins:
         check_fidelity(self.fidelity)
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it reads beside a row's content."""
+        return tuple(name for name in (*TEXT_COLUMNS, *self._named) if name is not None)
+
+    @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the columns."""
         return {"scorer": "GoalBins", "algo_version": self.algo_version, **asdict(self)}

@@ -116,6 +116,11 @@ class CoveredBy:
     algo_version = 1
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it reads beside a row's content."""
+        return self.features
+
+    @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
         content = b"".join(np.ascontiguousarray(part).tobytes() for part in (self.centres, self.shift, self.scale))

@@ -136,6 +136,11 @@ class MergedQuality:
     algo_version = 1
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it reads beside a row's content."""
+        return ("goal_bucket", *self.names.values())
+
+    @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
         return {"scorer": "MergedQuality", "algo_version": self.algo_version, **asdict(self)}

@@ -1,6 +1,6 @@
 """Descriptors that follow from what a vision-language probe says: its losses with and without media, and its verdict.
 
-The probe pass itself is not here: these turn its outputs into descriptors, and so can be tested and re-run without it.
+The pass itself is `scorers.Probe`; these turn its outputs, or those of a probe of your own, into descriptors.
 """
 
 from __future__ import annotations

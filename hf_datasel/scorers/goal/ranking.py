@@ -18,6 +18,7 @@ BINS = (
     "goal_duration", "goal_temporal", "goal_form", "goal_question_length", "goal_answer_length", "goal_source_group",
 )  # fmt: skip
 COUNTS = ("goal_question_words", "goal_answer_words", "goal_distinct_words")
+REQUIRED = ("goal_status", "goal_bucket", "goal_source", *BINS, *COUNTS)
 METRICS = {
     "loss_sighted": "loss_sighted",
     "loss_blind": "loss_blind",
@@ -188,15 +189,19 @@ class RankedScore:
     algo_version = 1
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it reads beside a row's content."""
+        return (*REQUIRED, *self.names.values())
+
+    @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
         return {"scorer": "RankedScore", "algo_version": self.algo_version, **asdict(self)}
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
-        wanted = ("goal_status", "goal_bucket", "goal_source", *BINS, *COUNTS)
-        found, size, single = columns_of(batch, (*wanted, *self.names.values()))
-        absent = [name for name in wanted if name not in found]
+        found, size, single = columns_of(batch, self.reads)
+        absent = [name for name in REQUIRED if name not in found]
         if absent:
             raise BadRow(
                 f"`batch` lacks {absent}, expected the columns of `GoalBins`. Call `pool.map(GoalBins(), batched=True)`."
