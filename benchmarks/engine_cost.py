@@ -49,13 +49,13 @@ def run(quick: bool = False) -> dict:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        tables = {"2M": measure("2M", 96 if quick else 192, 3 if quick else 5)}
+        tables = {"2M": measure("2M", 96, 3 if quick else 5)}
         tables["2M"]["cascade"] = measure_cascade("2M", 640 if quick else 2048)
-        rivals = {"2M": peers("2M", 48 if quick else 64, 1 if quick else 3, left_out=SLOW if quick else ())}
+        rivals = {"2M": peers("2M", 48, 1 if quick else 3, left_out=SLOW if quick else ())}
         if not quick:
-            tables["19M"] = {**measure("19M", 48, 3), "cascade": measure_cascade("19M", 384)}
-            rivals["19M"] = peers("19M", 32, 1, left_out=SLOW)
-        script = None if quick else plain_script("19M", 48, 3)
+            tables["19M"] = {**measure("19M", 32, 3), "cascade": measure_cascade("19M", 256)}
+            rivals["19M"] = peers("19M", 16, 1, left_out=SLOW)
+        script = None if quick else plain_script("19M", 32, 3)
     finally:
         torch.set_num_threads(threads)
     cost = {name: table["forwards_per_row"] for name, table in tables.items()}

@@ -33,7 +33,7 @@ print(json.dumps({{"seconds": seconds, "own": own, "peak_mb": resource.getrusage
 
 
 def run(quick: bool) -> dict:
-    sizes = (512, 2048, 8192) if quick else (1024, 10240, 51200)
+    sizes = (512, 2048, 8192) if quick else (1024, 10240, 102400)
     repeats = 1 if quick else 3
     with tempfile.TemporaryDirectory() as folder:
         pools = {size: write_pool(Path(folder), size) for size in sizes}
