@@ -31,6 +31,8 @@ def gradient(loss: Loss, parameters: Parameters) -> tuple[Parameters, torch.Tens
     leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
     with torch.enable_grad():
         value = loss(leaves)
+    if not value.requires_grad:  # none of the parameters took part: a row of text, and a projector of images
+        return {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}, value
     gradients = torch.autograd.grad(value, tuple(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, gradients, strict=True)), value.detach()
 
