@@ -81,7 +81,7 @@ def warn_unbatched(name: str) -> None:
     warnings.warn(
         f"`{name}` was called row by row. The numbers are the same with `batched=True`, and come several times faster.",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,  # where the scorer was called
     )
 
 

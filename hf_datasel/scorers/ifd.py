@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
-from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
-from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow
-from hf_datasel.rows.batches import rows_of, warn_unbatched
-from hf_datasel.rows.journal import resumed
 from hf_datasel.rows.labels import IGNORED, NO_LABELS, SCORABLE
+from hf_datasel.scorers.with_proxy import NAN_LOSS, call, loaded_proxy, measured, spec_of, state_of, token_batches
 
 
-if TYPE_CHECKING:
-    from hf_datasel.proxy.proxy import LoadedProxy
-
-NAN_LOSS = "nan_loss"
 NO_PROMPT = "no_prompt"
 SEVERAL_ANSWERS = "several_answers"
 ABOVE_ONE = "above_one"
@@ -79,53 +71,24 @@ class IFD:
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
-        return {
-            "scorer": "IFD",
-            "algo_version": self.algo_version,
-            "ratio": self.ratio,
-            "drop_above_one": self.drop_above_one,
-            "labels": vars(self.labels),
-            "proxy": self.proxy.spec,
-        }
+        return spec_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Fingerprints and workers see the fields alone, never the loaded model.
-        return {
-            "algo_version": self.algo_version,
-            "proxy": self.proxy,
-            "ratio": self.ratio,
-            "drop_above_one": self.drop_above_one,
-            "labels": self.labels,
-        }
+        return state_of(self)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
-        rows, single = rows_of(batch)
-        if single:
-            warn_unbatched(type(self).__name__)
-        if "_spec" not in self.__dict__:
-            self.__dict__["_spec"] = self.spec
-        spec = self.__dict__["_spec"]
-        columns = resumed(spec, rows, partial(self._score, rank), self.columns, self.labels.dataset_text_field)
-        return {name: values[0] for name, values in columns.items()} if single else columns
+        return call(self, batch, rank)
 
     def _score(
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that cannot be scored."""
-        from hf_datasel.proxy.batching import TokenBudget
-        from hf_datasel.proxy.figures import measure_figures
-
-        proxy, budget = self._loaded_proxy(rank), self.__dict__.setdefault("_budget", TokenBudget(max_tokens()))
-        read = partial(encode, proxy=proxy, labels=self.labels)
-        for batch, its in encoded_batches(rows, missing, read, max_tokens()):
-            pairs = [with_and_without_prompt(row, proxy.tokenizer.bos_token_id) for row in its]
-            scorable = [i for i, (after_prompt, _) in enumerate(pairs) if after_prompt.scorable]
-            losses = np.full((2, len(its)), np.nan)
-            for which in (0, 1):
-                found = measure_figures(proxy, [pairs[i][which] for i in scorable], ("loss",), budget)
-                losses[which, scorable] = found["loss"]
-            yield batch, self._columns([after_prompt.status for after_prompt, _ in pairs], *losses)
+        begin = loaded_proxy(self, rank).tokenizer.bos_token_id
+        for places, its in token_batches(self, rank, rows, missing):
+            pairs = [with_and_without_prompt(row, begin) for row in its]
+            (row_loss,), (answer_loss,) = (measured(self, rank, part, ("loss",)) for part in zip(*pairs, strict=True))
+            yield places, self._columns([after_prompt.status for after_prompt, _ in pairs], row_loss, answer_loss)
 
     def _columns(self, status: list[str], row_loss: Scores, answer_loss: Scores) -> Columns:
         bad = ~np.isfinite(row_loss) | ~np.isfinite(answer_loss)
@@ -140,12 +103,6 @@ class IFD:
                 status[i] = next((reason for holds, reason in reasons if holds[i]), was)
         values = (score, status, loss_ratio, perplexity_ratio, row_loss, answer_loss)
         return dict(zip(self.columns, values, strict=True))
-
-    def _loaded_proxy(self, rank: int | None) -> LoadedProxy:
-        if "_loaded" not in self.__dict__:
-            self.__dict__["_loaded"] = self.proxy.load(self.labels, rank)
-        loaded: LoadedProxy = self.__dict__["_loaded"]
-        return loaded
 
 
 def ratios(row_loss: Scores, answer_loss: Scores) -> tuple[Scores, Scores]:

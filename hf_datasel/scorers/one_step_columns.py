@@ -10,13 +10,13 @@ import numpy as np
 from hf_datasel.contracts import Columns, Scores
 from hf_datasel.rows.labels import IGNORED, TokenRow
 from hf_datasel.rows.token_text import token_texts
+from hf_datasel.scorers.with_proxy import status_of
 
 
 if TYPE_CHECKING:
     from hf_datasel.proxy.anchors import AnchorSet
     from hf_datasel.proxy.utility import Utilities
 
-NAN_LOSS = "nan_loss"
 FIGURES = ("loss", "perplexity", "el2n", "aum", "length")
 GROUP_SCORES: dict[str, Callable[[Scores], Scores]] = {
     "mean": lambda utility: utility.mean(1),
@@ -51,12 +51,10 @@ def utility_columns(
 
     kinds = {kind: combine(found.utility) for kind, combine in GROUP_SCORES.items()}
     utility = spread(kinds[group_score])
+    utility = np.where(np.isfinite(utility), utility, np.nan)
     columns: Columns = {
         "ost_utility": utility,
-        "ost_utility_status": [
-            NAN_LOSS if row.scorable and not np.isfinite(value) else row.status
-            for row, value in zip(encoded, utility, strict=True)
-        ],
+        "ost_utility_status": status_of(encoded, utility),
         "ost_row_loss": spread(found.row_loss),
         "ost_dot": spread(found.dot.mean(1)),
         "ost_curvature": spread(found.curvature.mean(1)),
@@ -65,7 +63,6 @@ def utility_columns(
         **{f"ost_utility_{kind}": spread(values) for kind, values in kinds.items()},
         **{f"ost_utility_group_{g}": spread(found.utility[:, i]) for i, g in enumerate(anchors.groups)},
     }
-    columns["ost_utility"] = np.where(np.isfinite(utility), utility, np.nan)
     columns |= {f"ost_row_{name}": spread(values) for name, values in found.figures.items() if name != "loss"}
     if token_level:
         columns |= _token_columns(encoded, scorable, found, anchors)

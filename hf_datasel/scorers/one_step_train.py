@@ -14,9 +14,8 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, content_rows, refuse_overlap, row_digest
-from hf_datasel.rows.batches import rows_of, warn_unbatched
-from hf_datasel.rows.journal import resumed
 from hf_datasel.scorers.one_step_columns import FIGURES, GROUP_SCORES, utility_columns
+from hf_datasel.scorers.with_proxy import call, spec_of, state_of
 
 
 if TYPE_CHECKING:
@@ -189,22 +188,16 @@ class OneStepTrain:
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers, for provenance and for keys."""
-        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("proxy", "anchors", "labels")}
         digests = "".join(self._digest(row) + str(row.get(self.anchor_groups or "")) for row in self.anchors)
-        if self.step == "adam":
-            options["optimizer"] = self.proxy.optimizer_digest
-        return {
-            "scorer": type(self).__name__,
-            "algo_version": self.algo_version,
-            **options,
-            "labels": vars(self.labels),
-            "proxy": self.proxy.spec,
-            "anchors": {"rows": len(self.anchors), "digest": blake2b(digests.encode(), digest_size=16).hexdigest()},
+        described = spec_of(self)
+        described["anchors"] = {
+            "rows": len(self.anchors),
+            "digest": blake2b(digests.encode(), digest_size=16).hexdigest(),
         }
+        return described if self.step == "sgd" else {**described, "optimizer": self.proxy.optimizer_digest}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Fingerprints and workers see the fields alone, never the loaded model.
-        state = {"algo_version": self.algo_version, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        state = state_of(self)
         return state if self.step == "sgd" else {**state, "optimizer": self.proxy.optimizer_digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -213,20 +206,13 @@ class OneStepTrain:
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
-        rows, single = rows_of(batch)
-        if single:
-            warn_unbatched(type(self).__name__)
-        self._refuse_anchors(rows)
-        if "_spec" not in self.__dict__:
-            self.__dict__["_spec"] = self.spec
-        spec = self.__dict__["_spec"]
-        columns = resumed(spec, rows, partial(self._score, rank), self.columns, self.labels.dataset_text_field)
-        return {name: values[0] for name, values in columns.items()} if single else columns
+        return call(self, batch, rank)
 
     def _score(
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that cannot be scored."""
+        self._refuse_anchors(rows)
         engine = self._engine(rank)
         read = partial(encode, proxy=engine.anchors.proxy, labels=self.labels)
         for batch, its in encoded_batches(rows, missing, read, max_tokens()):

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from hf_datasel.contracts import Batch, Columns, Scores
+from hf_datasel.contracts import Batch, Columns
 from hf_datasel.proxy import Proxy
-from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
-from hf_datasel.proxy.proxy import encode
-from hf_datasel.rows import Labels, TokenRow
-from hf_datasel.rows.batches import rows_of, warn_unbatched
-from hf_datasel.rows.journal import resumed
-
-
-if TYPE_CHECKING:
-    from hf_datasel.proxy.proxy import LoadedProxy
-
-NAN_LOSS = "nan_loss"
+from hf_datasel.rows import Labels
+from hf_datasel.scorers.with_proxy import call, measured, spec_of, state_of, status_of, token_batches
 
 
 @dataclass(frozen=True)
@@ -67,57 +57,22 @@ class Perplexity:
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
-        return {
-            "scorer": "Perplexity",
-            "algo_version": self.algo_version,
-            "keep": self.keep,
-            "labels": vars(self.labels),
-            "proxy": self.proxy.spec,
-        }
+        return spec_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Fingerprints and workers see the fields alone, never the loaded model.
-        return {"algo_version": self.algo_version, "proxy": self.proxy, "keep": self.keep, "labels": self.labels}
+        return state_of(self)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
-        rows, single = rows_of(batch)
-        if single:
-            warn_unbatched(type(self).__name__)
-        if "_spec" not in self.__dict__:
-            self.__dict__["_spec"] = self.spec
-        spec = self.__dict__["_spec"]
-        columns = resumed(spec, rows, partial(self._score, rank), self.columns, self.labels.dataset_text_field)
-        return {name: values[0] for name, values in columns.items()} if single else columns
+        return call(self, batch, rank)
 
     def _score(
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that cannot be scored."""
-        from hf_datasel.proxy.batching import TokenBudget
-        from hf_datasel.proxy.figures import measure_figures
-
-        proxy, budget = self._loaded_proxy(rank), self.__dict__.setdefault("_budget", TokenBudget(max_tokens()))
-        read = partial(encode, proxy=proxy, labels=self.labels)
-        for batch, its in encoded_batches(rows, missing, read, max_tokens()):
-            scorable = [i for i, row in enumerate(its) if row.scorable]
-            losses = np.full(len(its), np.nan)
-            found = measure_figures(proxy, [its[i] for i in scorable], ("loss",), budget)
-            losses[scorable] = found["loss"]
-            yield batch, self._columns(its, losses)
-
-    def _columns(self, encoded: Sequence[TokenRow], losses: Scores) -> Columns:
-        losses = np.where(np.isfinite(losses), losses, np.nan)
-        status = [
-            NAN_LOSS if row.scorable and np.isnan(loss) else row.status
-            for row, loss in zip(encoded, losses, strict=True)
-        ]
-        with np.errstate(over="ignore"):
-            values = (losses if self.keep == "high" else -losses, status, losses, np.exp(losses))
-        return dict(zip(self.columns, values, strict=True))
-
-    def _loaded_proxy(self, rank: int | None) -> LoadedProxy:
-        if "_loaded" not in self.__dict__:
-            self.__dict__["_loaded"] = self.proxy.load(self.labels, rank)
-        loaded: LoadedProxy = self.__dict__["_loaded"]
-        return loaded
+        for places, its in token_batches(self, rank, rows, missing):
+            (losses,) = measured(self, rank, its, ("loss",))
+            with np.errstate(over="ignore"):
+                perplexity = np.exp(losses)
+            score = losses if self.keep == "high" else -losses
+            yield places, dict(zip(self.columns, (score, status_of(its, losses), losses, perplexity), strict=True))

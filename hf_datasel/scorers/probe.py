@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hf_datasel.contracts import Batch, Columns, Scores
+from hf_datasel.contracts import Batch, Columns
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow, row_digest
-from hf_datasel.rows.batches import rows_of, warn_unbatched
-from hf_datasel.rows.journal import resumed
 from hf_datasel.rows.labels import IGNORED
 from hf_datasel.rows.vision import cut_media, holds_media, without_media
 from hf_datasel.scorers.goal.probe import (
@@ -27,12 +25,13 @@ from hf_datasel.scorers.goal.probe import (
     video_dependence,
 )
 from hf_datasel.scorers.goal.text import normalised, question_and_answer
+from hf_datasel.scorers.with_proxy import NAN_LOSS, call, loaded_proxy, measured, spec_of, state_of
 
 
 if TYPE_CHECKING:
     from hf_datasel.proxy.proxy import LoadedProxy
 
-NO_MEDIA, NO_QUESTION, NAN_LOSS = "no_media", "no_question", "nan_loss"
+NO_MEDIA, NO_QUESTION = "no_media", "no_question"
 VERDICTS = ("probe", "keywords", "none")
 VERDICT_TOKENS = 3
 # The wording of the release is not in the paper: this one is ours.
@@ -116,33 +115,23 @@ class Probe:
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("proxy", "labels")}
-        described = {"scorer": "Probe", "algo_version": self.algo_version, **plain}
-        return {**described, "labels": vars(self.labels), "proxy": self.proxy.spec}
+        return spec_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Fingerprints and workers see the fields alone, never the loaded model.
-        return {"algo_version": self.algo_version, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        return state_of(self)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
-        """Probe B rows (or one): see the class."""
-        rows, single = rows_of(batch)
-        if single:
-            warn_unbatched(type(self).__name__)
-        if "_spec" not in self.__dict__:
-            self.__dict__["_spec"] = self.spec
-        spec = self.__dict__["_spec"]
-        columns = resumed(spec, rows, partial(self._score, rank), self.columns, self.labels.dataset_text_field)
-        return {name: values[0] for name, values in columns.items()} if single else columns
+        """Score B rows (or one): see the class."""
+        return call(self, batch, rank)
 
     def _score(
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that have no loss."""
-        proxy = self._loaded_proxy(rank)
+        proxy = loaded_proxy(self, rank)
         asked = [prompt_and_answer(row) for row in rows]
         for places, sighted in encoded_batches(asked, missing, partial(self._read, proxy), max_tokens()):
-            columns = self._losses(proxy, [asked[place] for place in places], sighted)
+            columns = self._losses(rank, [asked[place] for place in places], sighted)
             wanted = [place in missing for place in places]  # what the journal knows is not asked again
             verdicts = [
                 self._verdict(proxy, rows[place]) if want else None for place, want in zip(places, wanted, strict=True)
@@ -162,17 +151,18 @@ class Probe:
         return encode(row, proxy, replace(self.labels, completion_only_loss=True, assistant_only_loss=False))
 
     def _losses(
-        self, proxy: LoadedProxy, rows: Sequence[Mapping[str, Any]], sighted: Sequence[TokenRow]
+        self, rank: int | None, rows: Sequence[Mapping[str, Any]], sighted: Sequence[TokenRow]
     ) -> dict[str, Any]:
+        proxy = loaded_proxy(self, rank)
         seeing = [holds_media(row) for row in rows]
         blind = [
             self._blind(proxy, row, seen) if has else seen
             for row, seen, has in zip(rows, sighted, seeing, strict=True)
         ]
-        with_media = self._measured(proxy, sighted)
+        (with_media,) = measured(self, rank, sighted, ("loss",))
         without = np.where(seeing, np.nan, with_media)
         places = [place for place, has in enumerate(seeing) if has]
-        without[places] = self._measured(proxy, [blind[place] for place in places])
+        (without[places],) = measured(self, rank, [blind[place] for place in places], ("loss",))
         dependence = video_dependence(without, with_media)
         status = []
         for has, seen, unseen, found in zip(seeing, sighted, blind, dependence, strict=True):
@@ -200,17 +190,6 @@ class Probe:
         stop = first + sighted.num_targets
         media = cut_media(dict(found.media), stop)  # a processor may count tokens of images where there are none
         return replace(found, input_ids=found.input_ids[:stop], labels=found.labels[:stop], media=media)
-
-    def _measured(self, proxy: LoadedProxy, rows: Sequence[TokenRow]) -> Scores:
-        """(B,) mean loss of each row's targets, NaN where it has none."""
-        from hf_datasel.proxy.batching import TokenBudget
-        from hf_datasel.proxy.figures import measure_figures
-
-        budget = self.__dict__.setdefault("_budget", TokenBudget(max_tokens()))
-        losses = np.full(len(rows), np.nan)
-        scorable = [place for place, row in enumerate(rows) if row.scorable]
-        losses[scorable] = measure_figures(proxy, [rows[place] for place in scorable], ("loss",), budget)["loss"]
-        return np.where(np.isfinite(losses), losses, np.nan)
 
     def _verdict(self, proxy: LoadedProxy, row: Mapping[str, Any]) -> str | None:
         question = normalised(question_and_answer(row)[0])
@@ -242,12 +221,6 @@ class Probe:
         from hf_datasel.proxy.sampling import prompt_of, write_answers
 
         return write_answers(proxy, prompt_of(row), draws, temperature, self.top_p)
-
-    def _loaded_proxy(self, rank: int | None) -> LoadedProxy:
-        if "_loaded" not in self.__dict__:
-            self.__dict__["_loaded"] = self.proxy.load(self.labels, rank)
-        loaded: LoadedProxy = self.__dict__["_loaded"]
-        return loaded
 
 
 def prompt_and_answer(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hf_datasel import Labels, Perplexity, Probe, Proxy, SelfConsistency, probe_
 from hf_datasel.proxy.losses import collate
 from hf_datasel.proxy.sampling import _chosen, end_tokens, prompt_of, write_answers
 from hf_datasel.rows.journal import using_journal
+from hf_datasel.scorers.with_proxy import loaded_proxy
 
 from ..vlm import FAMILIES, PLACEHOLDERS, png, real_rows
 
@@ -92,7 +93,7 @@ def test_other_batches_and_other_neighbours_give_the_same_answers(probed, monkey
 
 def test_the_likeliest_answer_is_that_of_generate(probed):
     family, probe, _ = probed
-    proxy = probe._loaded_proxy(None)
+    proxy = loaded_proxy(probe, None)
     for row in pool_of(family)[4:]:
         prompt = prompt_of(probe._read(proxy, row))
         batch = collate([prompt], proxy)
@@ -147,7 +148,7 @@ def test_dialogues_are_judged_by_their_last_answer(qwen):
 def test_both_losses_are_of_the_tokens_that_truncation_left(qwen):
     row = {**pool_of("qwen3_vl")[0], "completion": " a long answer of many words that does not fit" * 4}
     whole = Probe(qwen, LABELS, samples=0, verdict="none")
-    proxy = whole._loaded_proxy(None)
+    proxy = loaded_proxy(whole, None)
     encoded = whole._read(proxy, row)
     cut = replace(whole, labels=Labels(max_length=len(encoded.input_ids) - 20))
     sighted = cut._read(proxy, row)
@@ -188,7 +189,7 @@ def test_finished_rows_come_from_the_journal(qwen, tmp_path, monkeypatch):
     rows = columns(pool_of("qwen3_vl"))
     with using_journal(tmp_path / "journal.sqlite"):
         first = probe(rows)
-        monkeypatch.setattr(Probe, "_loaded_proxy", lambda self, rank: pytest.fail("the model was asked again"))
+        monkeypatch.setattr(Proxy, "load", lambda *_: pytest.fail("the model was asked again"))
         again = replace(probe)(rows)
     for name in Probe.columns:
         assert repr(again[name]) == repr(first[name])  # NaN is NaN here
@@ -217,7 +218,7 @@ def test_settings_out_of_range(setting, value):
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
 def test_a_text_is_answered_alike_before_and_after_a_picture(vlm_folder, family):
     probe = Probe(Proxy(vlm_folder(family)), LABELS)
-    proxy = probe._loaded_proxy(None)
+    proxy = loaded_proxy(probe, None)
     rows = pool_of(family)
     picture, text = (prompt_of(probe._read(proxy, row)) for row in (rows[6], rows[7]))
     draws = np.random.default_rng(0).random((20, 30))
