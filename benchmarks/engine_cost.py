@@ -41,6 +41,7 @@ SHAPES = {
 }  # fmt: skip
 ANCHORS, BUDGET, SHARE = 100, 2048, 0.2
 SLOW = ("dattri Grad-Dot",)  # fifty forwards a row
+FASTEST = ("bergson score", "bergson output influence")  # of the full table: all that the quick one measures
 TOKENIZER = types.SimpleNamespace(pad_token_id=0, eos_token_id=2)
 
 
@@ -51,10 +52,10 @@ def run(quick: bool = False) -> dict:
     try:
         tables = {"2M": measure("2M", 96, 3 if quick else 5)}
         tables["2M"]["cascade"] = measure_cascade("2M", 640 if quick else 2048)
-        rivals = {"2M": peers("2M", 48, 1 if quick else 3, left_out=SLOW if quick else ())}
+        rivals = {"2M": peers("2M", 48, 5 if quick else 3, only=FASTEST if quick else ())}
         if not quick:
             tables["19M"] = {**measure("19M", 32, 3), "cascade": measure_cascade("19M", 256)}
-            rivals["19M"] = peers("19M", 16, 1, left_out=SLOW)
+            rivals["19M"] = peers("19M", 16, 3, left_out=SLOW)
         script = None if quick else plain_script("19M", 32, 3)
     finally:
         torch.set_num_threads(threads)
@@ -309,13 +310,13 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def peers(shape: str, count: int, repeats: int, left_out: tuple[str, ...]) -> dict:
+def peers(shape: str, count: int, repeats: int, only: tuple[str, ...] = (), left_out: tuple[str, ...] = ()) -> dict:
     """What other libraries charge, beside our engines in the same rounds; `missing` where they cannot be imported."""
     sys.path.insert(0, str(PEERS))
     from benchmarks import _peers
 
     bench = Bench(shape, count)
-    names = {name: its for name, its in _peers.PEERS.items() if name not in left_out}
+    names = {name: _peers.PEERS[name] for name in only or _peers.PEERS if name not in left_out}
 
     def rows(its: list[TokenRow]) -> list[dict]:
         return [{"input_ids": list(row.input_ids), "labels": list(row.labels)} for row in its]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hf_datasel.contracts import Scores
 from hf_datasel.errors import BadRow
 from hf_datasel.rows import content_only
-from hf_datasel.runs.score import check_pool, columns_of, score
+from hf_datasel.runs.score import check_pool, columns_of, score, text_fields
 from hf_datasel.selectors.budgets import check_fraction, rows_in
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.ordering import best_first
@@ -72,8 +72,8 @@ def cascade(
     Rows are scored in full from the cut outwards, until the others are expected to leave at least `overlap` of the kept
     rows right, and none of the outermost ones turned out to be on the other side; and rows without a rough score. The
     expectation takes the noise far from the cut to be what it is near it, and normal: a rough scorer that is right for
-    most rows and far off for a few costs their overlap (measured: 0.97 where 1 row in 20 is wrong). Cost: N times the rough scorer's, and
-    the full scorer's for a few rows in a hundred. The order far from the cut is the rough one.
+    most rows and far off for a few keeps less than it expects. Cost: N times the rough scorer's, and the full scorer's
+    for a few rows in a hundred. The order far from the cut is the rough one.
 
     Args:
         pool: N rows, without the columns that the scorers write.
@@ -108,7 +108,7 @@ def cascade(
             f"`pool` has a column '{column}_stage', expected none: it says which stage scored a row. Rename it."
         )
     scored = score(pool, rough, journal=journal)
-    rows = content_only(pool.with_format(None))
+    rows = content_only(pool.with_format(None), *text_fields([full]))
     keep = rows_in(share, len(pool))
     order = best_first(scored, column)
     guessed = read_numbers(scored, column)
@@ -116,36 +116,31 @@ def cascade(
     cut = _cut(guessed[order], keep)
     kept_by_rough = np.zeros(len(pool), bool)
     kept_by_rough[order[:keep]] = True
-    nearest = order[np.argsort(np.abs(guessed[order] - cut), kind="stable")]
-    nearest = np.concatenate([np.flatnonzero(np.isnan(guessed)), nearest])
+    unknown = np.flatnonzero(np.isnan(guessed))
+    queue = np.concatenate([unknown, order[np.argsort(np.abs(guessed[order] - cut), kind="stable")]])
     values, in_full = np.full(len(pool), np.nan), np.zeros(len(pool), bool)
-    done = 0
+    done, stop = 0, len(unknown) + STEP
     while True:
-        unknown = len(pool) - len(order) if done == 0 else 0
-        places = nearest[done : done + unknown + max(STEP, (done - (len(pool) - len(order))) // 4)]
+        places = queue[done:stop]
         columns = columns_of(rows.select(places), full, journal)
         values[places], in_full[places] = read_numbers(columns, column), True
         if status is not None:
             for place, its in zip(places, columns[f"{column}_status"][:], strict=True):
                 status[place] = its
         done += len(places)
+        stop = done + max(STEP, (done - len(unknown)) // 4)
         line = _fit(guessed, values)
         merged = np.where(in_full, values, guessed + line.shift)
         wrong = _wrong_rows(guessed, in_full, line, cut)
         outermost = places[-STEP // 2 :]
         settled = _kept(merged, keep)[outermost] == kept_by_rough[outermost]
-        if done >= len(nearest) or (1 - wrong / keep >= overlap and settled.all()):
+        if done == len(queue) or (1 - wrong / keep >= overlap and settled.all()):
             break
-    measured = (_kept(merged, keep) & kept_by_rough).sum() / keep
     found = Cascade(
-        _with_score(scored, full, merged, status, in_full),
-        share,
-        done,
-        line.noise,
-        line.shift,
-        float(1 - wrong / keep),
-        float(measured),
-    )
+        _with_score(scored, full, merged, status, in_full), share,
+        rows_in_full=done, noise=line.noise, shift=line.shift, expected_overlap=float(1 - wrong / keep),
+        measured_overlap=float((_kept(merged, keep) & kept_by_rough).sum() / keep),
+    )  # fmt: skip
     logger.info("%d of %d rows scored in full; expected overlap %.4f", done, len(pool), found.expected_overlap)
     return found
 

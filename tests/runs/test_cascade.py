@@ -119,3 +119,17 @@ def test_what_cannot_be_asked_for():
     object.__setattr__(other, "columns", ("t",))
     with pytest.raises(BadRow, match="`rough` writes 's' and `full` 't'"):
         cascade(pool, Known(pool["guess"][:], []), other, share=0.2)
+
+
+def test_text_under_another_name_is_read():
+    @dataclass(frozen=True)
+    class StoryLength:
+        labels: Labels = Labels(dataset_text_field="story")  # noqa: RUF009 (frozen)
+        columns = ("s",)
+
+        def __call__(self, batch):
+            return {"s": np.array([float(len(text)) for text in batch["story"]])}
+
+    pool = Dataset.from_dict({"text": ["?"] * 60, "story": ["x" * n for n in range(60)]})
+    found = cascade(pool, StoryLength(), StoryLength(), share=0.1)
+    assert found.scored["s"][:] == list(range(60))

@@ -8,6 +8,7 @@ import torch
 from torch.autograd import forward_ad
 
 from hf_datasel.proxy.engines.dual_attention import NAME
+from hf_datasel.proxy.engines.dual_layers import dual_layers, replaced
 from hf_datasel.proxy.engines.task import Engine, Measured, Task
 from hf_datasel.proxy.figures import plain_figures, read_figures
 from hf_datasel.proxy.label_forward import attention, padding_as_in_training, read_targets, with_parameters
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 
 
 def forward_mode(task: Task) -> Engine:
-    """With a rule for attention, and tangents only where targets need them. Cost per direction: 2.5 to 2.8 F.
+    """With rules for attention, norms and rotary positions, and tangents only where targets need them. Cost per direction: 2.5 to 2.8 F.
 
     Every product x W of the forward becomes three (x W, dx W, x dW); what is left out beside it makes up for the rest.
     """
 
+    rules = dual_layers(task.proxy)
+
     def measure(batch: TokenBatch) -> Measured:
-        with torch.no_grad(), padding_as_in_training(task.proxy), attention(task.proxy, NAME):
+        with torch.no_grad(), padding_as_in_training(task.proxy), attention(task.proxy, NAME), replaced(rules):
             parts = [_along(task, direction, batch) for direction in _split(task)]
         return _measured(task, batch, parts)
 
