@@ -51,7 +51,7 @@ def run(quick: bool = False) -> dict:
     torch.set_num_threads(1)
     try:
         tables = {"2M": measure("2M", 96, 3 if quick else 5)}
-        tables["2M"]["cascade"] = measure_cascade("2M", 640 if quick else 2048)
+        tables["2M"]["cascade"] = measure_cascade("2M", 1280 if quick else 2048)
         rivals = {"2M": peers("2M", 48, 5 if quick else 3, only=FASTEST if quick else ())}
         if not quick:
             tables["19M"] = {**measure("19M", 32, 3), "cascade": measure_cascade("19M", 256)}

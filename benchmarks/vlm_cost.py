@@ -86,8 +86,8 @@ def costs(family: str, folder: str, count: int, repeats: int) -> tuple[float, fl
     rows = rows_of(family, count + 8)
     proxy = Proxy(folder, trainable="language")
     anchors = [{**row, "group": str(i % GROUPS)} for i, row in enumerate(rows[:8])]
-    single = OneStepTrain(proxy, rows[:8], labels=LABELS)._engine(None)
-    several = OneStepTrain(proxy, anchors, labels=LABELS, anchor_groups="group")._engine(None)
+    single = OneStepTrain(proxy, rows[:8], labels=LABELS)._engines(None)[0]
+    several = OneStepTrain(proxy, anchors, labels=LABELS, anchor_groups="group")._engines(None)[0]
     loaded = single.anchors.proxy
     encoded = [encode(row, loaded, LABELS) for row in rows[8:]]
     buckets = list(length_buckets([len(row.input_ids) for row in encoded], MAX_TOKENS))

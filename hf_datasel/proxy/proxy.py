@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -106,6 +106,12 @@ class Proxy:
         for name in (f.name for f in fields(self)):
             value = state[name]
             object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
+
+    def at(self, place: str) -> Proxy:
+        """The same proxy with other weights: another folder (or Hub id) of its adapter where it has one, else of its model."""
+        if self.adapter is not None:
+            return replace(self, adapter=place)
+        return replace(self, model=place, revision=None)
 
     def _look(self) -> None:
         """Say that there is no such model, before a library says something else about it."""

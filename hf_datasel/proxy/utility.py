@@ -186,6 +186,17 @@ class UtilityEngine:
         return np.sqrt([dot(direction, direction) for direction in self.directions])
 
 
+def averaged(found: Sequence[Utilities]) -> Utilities:
+    """The mean of what several checkpoints say about the same rows, number by number."""
+    if len(found) == 1:
+        return found[0]
+    arrays = ("utility", "dot", "curvature", "row_loss", "weights_changed")
+    means = {name: np.mean([getattr(its, name) for its in found], axis=0) for name in arrays}
+    tokens = tuple(np.mean(values, axis=0) for values in zip(*(its.token_utility for its in found), strict=True))
+    figures = {name: np.mean([its.figures[name] for its in found], axis=0) for name in found[0].figures}
+    return Utilities(**means, token_utility=tokens, figures=figures)
+
+
 def _empty(rows: int, groups: int, also: Sequence[str]) -> Utilities:
     def nan(*shape: int) -> Scores:
         return np.full(shape, np.nan)

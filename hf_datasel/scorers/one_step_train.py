@@ -29,9 +29,9 @@ ENGINES = ("auto", "forward_mode", "finite_differences", "bfloat16", "ghost", "p
 class OneStepTrain:
     """Utility: fall in anchor loss after one SGD step on the row alone, in nats per token. Higher means keep.
 
-    Cost per row (F, B: one forward, one backward; A anchors): `first_order` 2.5 to 2.8 F, with G anchor groups about
-    3 + G / 6 F, with cosine 1 F + 1 B; `second_order` 1 F + 1 B + 3 A (F + B); `exact` 1 F + 1 B + A F. Once per process:
-    A (F + B).
+    Cost per row (F, B: one forward, one backward; A anchors): `first_order` 2.4 to 2.8 F, a few hundredths more for each
+    anchor group after the first, with cosine 1 F + 1 B; `second_order` 1 F + 1 B + 3 A (F + B); `exact` 1 F + 1 B + A F.
+    Once per process: A (F + B).
 
     Args:
         proxy: the small model that scores.
@@ -52,16 +52,20 @@ class OneStepTrain:
         token_level: adds the utility of every target token (`first_order`, without groups or cosine).
         engine: how `first_order` is computed; the numbers are the same (to 1e-5) but for two engines, which are refused
             where exact values of the anchors say otherwise.
-            `"forward_mode"`: derivatives carried along one forward, 2.5 to 2.8 F per group. `"ghost"`: one forward and
-            backward for all groups, for models of linear layers, embeddings, norms and convolutions. `"per_row"`: 1 F + 1 B,
-            a row at a time, any model. `"finite_differences"`: 1.5 to 1.8 F per group, in float32 or wider, for models
-            without experts, to 1e-3, its step calibrated on the anchors. `"bfloat16"`: forward mode rounded to 8 bits for a float32 proxy, 0.8 to 1.3 F
-            per group where the processor multiplies bfloat16; rounds `ost_row_loss` too (to 1e-2). `"auto"`: the cheapest
+            `"forward_mode"`: derivatives carried along one forward, 2.4 to 2.8 F per group. `"ghost"`: one forward and
+            backward for all groups, for models of linear layers, embeddings, norms and convolutions. `"per_row"`: 1 F +
+            1 B, a row at a time, any model. `"finite_differences"`: 1.8 F per group, in float32 or wider, for models
+            without experts, to 1e-3, its step calibrated on the anchors. `"bfloat16"`: forward mode rounded to 8 bits for
+            a float32 proxy, 0.8 to 1.2 F per group where the processor multiplies bfloat16; rounds `ost_row_loss` too (to
+            1e-2). `"auto"`: the cheapest
             exact one that agrees with `"per_row"` on four anchors: the same in every process, see `engine_report`.
         also: figures of every row from the same forward: any of `"loss"` (always there: `ost_row_loss`), `"perplexity"`
             (exponential of the mean loss), `"el2n"` (mean over target tokens of |softmax - onehot|), `"aum"` (mean over
             target tokens of the target's logit minus the largest other) and `"length"` (target tokens). 1 F more where
             rows are measured one by one or with another estimator.
+        checkpoints: folders (or Hub ids) of other states of the proxy, such as those Trainer saved on the way to it. Every
+            number is then the mean over the proxy and these, each measured by its own anchor gradient; all are loaded at
+            once, and the cost is theirs together.
         labels: how rows become tokens and labels; give training the same.
         evaluation: held-out rows the trained model will be judged on; only to refuse anchors among them.
 
@@ -103,6 +107,7 @@ class OneStepTrain:
     token_level: bool = False
     engine: Literal["auto", "forward_mode", "finite_differences", "bfloat16", "ghost", "per_row"] = "auto"
     also: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
     evaluation: InitVar[Dataset | None] = None
 
@@ -111,6 +116,7 @@ class OneStepTrain:
 
     def __post_init__(self, evaluation: Dataset | None) -> None:
         object.__setattr__(self, "also", tuple(self.also))
+        object.__setattr__(self, "checkpoints", tuple(self.checkpoints))
         self._check_options()
         anchors = self.anchors
         if hasattr(anchors, "column_names"):
@@ -189,16 +195,18 @@ class OneStepTrain:
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers, for provenance and for keys."""
         digests = "".join(self._digest(row) + str(row.get(self.anchor_groups or "")) for row in self.anchors)
-        described = spec_of(self)
+        described = {name: value for name, value in spec_of(self).items() if name != "checkpoints"}
+        if self.checkpoints:
+            described["checkpoints"] = [proxy.spec for proxy in self._proxies[1:]]
         described["anchors"] = {
             "rows": len(self.anchors),
             "digest": blake2b(digests.encode(), digest_size=16).hexdigest(),
         }
-        return described if self.step == "sgd" else {**described, "optimizer": self.proxy.optimizer_digest}
+        return {**described, **self._optimizers()}
 
     def __getstate__(self) -> dict[str, Any]:
-        state = state_of(self)
-        return state if self.step == "sgd" else {**state, "optimizer": self.proxy.optimizer_digest}
+        weights = [proxy.digest for proxy in self._proxies[1:]]  # a folder may come to hold other weights
+        return {**state_of(self), **self._optimizers(), **({"weights": weights} if weights else {})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for f in fields(self):
@@ -212,47 +220,66 @@ class OneStepTrain:
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that cannot be scored."""
+        from hf_datasel.proxy.utility import averaged
+
         self._refuse_anchors(rows)
-        engine = self._engine(rank)
-        read = partial(encode, proxy=engine.anchors.proxy, labels=self.labels)
+        engines = self._engines(rank)
+        anchors = engines[0].anchors
+        read = partial(encode, proxy=anchors.proxy, labels=self.labels)
         for batch, its in encoded_batches(rows, missing, read, max_tokens()):
             scorable = [i for i, row in enumerate(its) if row.scorable]
-            found = engine([its[i] for i in scorable])
-            columns = utility_columns(its, scorable, found, engine.anchors, self.group_score, self.token_level)
+            found = averaged([engine([its[i] for i in scorable]) for engine in engines])
+            columns = utility_columns(its, scorable, found, anchors, self.group_score, self.token_level)
             yield batch, {name: columns[name] for name in self.columns}
 
     @property
     def engine_report(self) -> dict[str, Any]:
         """Which engine measures `first_order` and why, how far it is from `"per_row"`, what was passed over.
 
-        Chosen here if no row was measured yet (all may come from the journal): the choice is the same every time.
+        Chosen here if no row was measured yet (all may come from the journal): the choice is the same every time. Each of
+        the `checkpoints` has its own report, under that name.
         """
-        return self._engine(None).chosen[1].as_dict()
+        own, *others = (engine.chosen[1].as_dict() for engine in self._engines(None))
+        return {**own, "checkpoints": others} if others else own
 
-    def _engine(self, rank: int | None) -> UtilityEngine:
-        """The proxy and the anchors, loaded once in the process that scores."""
+    @property
+    def _proxies(self) -> list[Proxy]:
+        """The proxy, and the same at other weights."""
+        return [self.proxy, *map(self.proxy.at, self.checkpoints)]
+
+    def _optimizers(self) -> dict[str, Any]:
+        """What Adam's step follows from beside the weights."""
+        if self.step == "sgd":
+            return {}
+        own, *others = (proxy.optimizer_digest for proxy in self._proxies)
+        return {"optimizer": own, "checkpoint_optimizers": others} if others else {"optimizer": own}
+
+    def _engines(self, rank: int | None) -> list[UtilityEngine]:
+        """The proxy at each of its weights, and the anchors, loaded once in the process that scores."""
         if "_loaded" not in self.__dict__:
-            from hf_datasel.proxy.adam import load_adam_state
-            from hf_datasel.proxy.anchors import anchor_set
-            from hf_datasel.proxy.batching import TokenBudget
-            from hf_datasel.proxy.utility import UtilityEngine
+            self.__dict__["_loaded"] = [self._engine_at(proxy, rank) for proxy in self._proxies]
+        engines: list[UtilityEngine] = self.__dict__["_loaded"]
+        return engines
 
-            proxy = self.proxy.load(self.labels, rank)
-            anchors = anchor_set(proxy, self.anchors, self.labels, self.anchor_groups, max_tokens())
-            self.__dict__["_loaded"] = UtilityEngine(
-                anchors,
-                self.estimator,
-                self.learning_rate,
-                self.normalize == "cosine",
-                self.reduction,
-                TokenBudget(max_tokens()),
-                load_adam_state(self.proxy.optimizer, proxy).direction if self.step == "adam" else None,
-                self.engine,
-                self.token_level,
-                self.also,
-            )
-        engine: UtilityEngine = self.__dict__["_loaded"]
-        return engine
+    def _engine_at(self, weights: Proxy, rank: int | None) -> UtilityEngine:
+        from hf_datasel.proxy.adam import load_adam_state
+        from hf_datasel.proxy.anchors import anchor_set
+        from hf_datasel.proxy.batching import TokenBudget
+        from hf_datasel.proxy.utility import UtilityEngine
+
+        proxy = weights.load(self.labels, rank)
+        return UtilityEngine(
+            anchor_set(proxy, self.anchors, self.labels, self.anchor_groups, max_tokens()),
+            self.estimator,
+            self.learning_rate,
+            self.normalize == "cosine",
+            self.reduction,
+            TokenBudget(max_tokens()),
+            load_adam_state(weights.optimizer, proxy).direction if self.step == "adam" else None,
+            self.engine,
+            self.token_level,
+            self.also,
+        )
 
     def _digest(self, row: Mapping[str, Any]) -> str:
         return row_digest(row, self.labels.dataset_text_field)

@@ -47,7 +47,7 @@ def save_model(folder: Any, tiny_model: str, name: str, **options: Any) -> str:
 
 def weights(scorer: OneStepTrain) -> dict[str, torch.Tensor]:
     """A copy of the weights a scorer has in memory."""
-    model = scorer._engine(None).anchors.proxy.model
+    model = scorer._engines(None)[0].anchors.proxy.model
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 

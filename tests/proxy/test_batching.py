@@ -47,7 +47,7 @@ def scorer(tiny_model, anchors):
 @pytest.fixture(scope="module")
 def lengths(scorer, real_rows):
     """Tokens of 240 real rows."""
-    proxy = scorer._engine(None).anchors.proxy
+    proxy = scorer._engines(None)[0].anchors.proxy
     return [len(encode(row, proxy, LABELS).input_ids) for row in real_rows("pool.jsonl", 240)]
 
 
@@ -127,7 +127,7 @@ def test_batches_halve_when_memory_runs_short_and_nothing_else_changes(scorer, p
     said = halvings(seen)
     budgets = [int(message.split("at most ")[1].split()[0]) for message in said]
     assert budgets == [size // 2 for size in refused] and len(refused) >= 2
-    assert short._engine(None).budget.tokens == budgets[-1] <= 300
+    assert short._engines(None)[0].budget.tokens == budgets[-1] <= 300
     for column in ("ost_utility", "ost_row_loss", "ost_row_aum"):
         assert found[column] == pytest.approx(expected[column], rel=1e-5)
     with warnings.catch_warnings(record=True) as seen:
@@ -137,7 +137,7 @@ def test_batches_halve_when_memory_runs_short_and_nothing_else_changes(scorer, p
 
 
 def test_rows_in_any_order_go_back_to_their_places(scorer, pool):
-    measure = replace(scorer)._engine(None)
+    measure = replace(scorer)._engines(None)[0]
     rows = [encode(row, measure.anchors.proxy, LABELS) for row in pool.select([3, 20, 0, 11, 7, 16])]
     together, alone = measure(rows), [measure([row]) for row in rows]
     assert together.dot[:, 0] == pytest.approx([float(one.dot[0, 0]) for one in alone], rel=1e-5)
@@ -172,7 +172,7 @@ def test_another_error_is_no_shortage(scorer, pool, limited):
 
 def test_what_was_measured_comes_with_its_rows(scorer, pool):
     """Two shortages in the middle, and still each row once, with what was measured of it."""
-    proxy = scorer._engine(None).anchors.proxy
+    proxy = scorer._engines(None)[0].anchors.proxy
     rows = [encode(row, proxy, LABELS) for row in pool]
     budget, calls = TokenBudget(1000), []
 

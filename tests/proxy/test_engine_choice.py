@@ -256,7 +256,7 @@ def test_an_engine_that_sees_padding_is_passed_over(scorer, pool, monkeypatch):
 
 
 def test_anchors_without_finite_values_are_said_to_be_the_reason(scorer, pool):
-    next(iter(scorer._engine(None).anchors.proxy.parameters.values()))[:] = float("nan")
+    next(iter(scorer._engines(None)[0].anchors.proxy.parameters.values()))[:] = float("nan")
     with pytest.warns(UserWarning, match="the anchors' own values are not finite, so no engine can be checked"):
         found = scorer(pool[:2])
     assert found["ost_utility_status"] == ["nan_loss", "nan_loss"]

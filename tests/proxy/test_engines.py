@@ -58,7 +58,7 @@ def test_rounded_forward_mode_ranks_as_exact_values_do(scorer, rows, expected):
     assert np.corrcoef(found, expected)[0, 1] >= 0.999
     assert 0 < rough.engine_report["difference"] < 0.03
     assert found.tolist() != replace(scorer, engine="forward_mode")(rows)["ost_dot"].tolist()
-    assert {value.dtype for value in rough._engine(None).anchors.proxy.parameters.values()} == {torch.float32}
+    assert {value.dtype for value in rough._engines(None)[0].anchors.proxy.parameters.values()} == {torch.float32}
 
 
 def test_rounded_forward_mode_that_does_not_correlate_is_refused(scorer, rows, real_rows, monkeypatch):
@@ -73,7 +73,7 @@ def test_engines_that_round_are_refused_in_bfloat16(tiny_model, anchors, engine)
     rough = OneStepTrain(Proxy(tiny_model, dtype="bfloat16"), anchors, labels=LABELS)
     with pytest.raises(ValueError, match=rf"`engine` is '{engine}' and `proxy.dtype` 'bfloat16', expected"):
         replace(rough, engine=engine)
-    loaded = rough._engine(None)
+    loaded = rough._engines(None)[0]
     with pytest.raises(
         ValueError, match=r"is torch.bfloat16, expected float32 or float64: in 16 bits .* rounding noise"
     ):
@@ -123,7 +123,7 @@ def test_a_direction_that_cannot_be_calibrated_is_refused(scorer, rows, monkeypa
 @pytest.mark.parametrize("engine", ["forward_mode", "ghost", "finite_differences"])
 def test_anchors_without_finite_values_let_no_engine_be_named(scorer, rows, engine):
     broken = replace(scorer, anchors=scorer.anchors[:2], engine=engine)
-    next(iter(broken._engine(None).anchors.proxy.parameters.values()))[:] = float("nan")
+    next(iter(broken._engines(None)[0].anchors.proxy.parameters.values()))[:] = float("nan")
     with pytest.raises(DataselError, match=f"`engine` is '{engine}'"):
         broken(rows)
 
@@ -150,7 +150,7 @@ def test_padding_tokens_within_rows_count_as_in_training(tiny_model, tmp_path, a
     model = save_model(tmp_path, tiny_model, "LlamaConfig", pad_token_id=2, tie_word_embeddings=tied)
     scorer = OneStepTrain(Proxy(model), anchors.select(range(3)), labels=LABELS)
     rows = {"prompt": [f"{row}</s> " for row in pool[:4]["prompt"]], "completion": pool[:4]["completion"]}
-    found = scorer._engine(None).anchors
+    found = scorer._engines(None)[0].anchors
     tokens = [encode({key: rows[key][i] for key in rows}, found.proxy, LABELS) for i in range(4)]
     assert all(2 in row.input_ids[1:-1] for row in tokens)
     plain = AutoModelForCausalLM.from_pretrained(model)

@@ -45,7 +45,7 @@ def test_aum_is_the_margin_of_the_targets_logit():
 
 def test_perplexity_is_the_exponential_of_the_mean_loss(scorer):
     """Probabilities 1/2 and 1/8 of two targets: mean loss 2 ln 2, perplexity 4."""
-    batch = collate([TokenRow((1, 5, 6), (IGNORED, 5, 6), "ok")], scorer._engine(None).anchors.proxy)
+    batch = collate([TokenRow((1, 5, 6), (IGNORED, 5, 6), "ok")], scorer._engines(None)[0].anchors.proxy)
     found = row_figures({"loss": torch.tensor([math.log(2), math.log(8)])}, batch, ("perplexity", "length"))
     assert found["perplexity"] == pytest.approx([4.0])
     assert found["length"].tolist() == [2.0]
@@ -78,7 +78,7 @@ def by_hand(scorer, pool):
     model = AutoModelForCausalLM.from_pretrained(scorer.proxy.model)
     figures = {name: [] for name in FIGURES}
     for row in pool.select(range(8)):
-        tokens = encode(row, scorer._engine(None).anchors.proxy, LABELS)
+        tokens = encode(row, scorer._engines(None)[0].anchors.proxy, LABELS)
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([tokens.input_ids])).logits[0].double().numpy()
         each = {"loss": [], "el2n": [], "aum": []}
@@ -129,7 +129,7 @@ def test_finite_differences_read_figures_between_the_moved_weights(scorer, pool,
 
 def test_every_engine_gives_every_figure_of_every_target(scorer, pool):
     """Several rows in a batch, target by target: also by the way that no shipped proxy takes."""
-    loaded = scorer._engine(None)
+    loaded = scorer._engines(None)[0]
     rows = [encode(row, loaded.anchors.proxy, LABELS) for row in pool.select(range(3))]
     batch = collate(rows, loaded.anchors.proxy)
     truth = [per_row(loaded.task)(collate([row], loaded.anchors.proxy)) for row in rows]

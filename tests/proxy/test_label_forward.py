@@ -28,7 +28,7 @@ ENGINES = {
 
 @pytest.fixture(scope="module")
 def loaded(tiny_model, anchors):
-    found = OneStepTrain(Proxy(tiny_model), anchors, labels=LABELS)._engine(None)
+    found = OneStepTrain(Proxy(tiny_model), anchors, labels=LABELS)._engines(None)[0]
     assert found.task.num_directions == 1  # computed here, so that no test counts what it takes
     return found
 

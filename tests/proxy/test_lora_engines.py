@@ -55,7 +55,7 @@ def test_per_row_is_torchs_own_backward_pass_of_the_adapter(family, pool):
     _, scorer, expected = family
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(scorer.proxy.model), scorer.proxy.adapter)
     names = [name for name, _ in model.named_parameters() if "lora_" in name]
-    anchors = scorer._engine(None).anchors
+    anchors = scorer._engines(None)[0].anchors
     direction = sum(plain_gradient(model, row, names) for row in anchors.rows) / 3
     own = [plain_gradient(model, encode(pool[i], anchors.proxy, LABELS), names) for i in range(2)]
     assert expected[:2] == near([float(direction @ gradient) for gradient in own], 1e-5)
@@ -130,7 +130,7 @@ def test_modules_saved_beside_an_adapter_are_trained_with_it(tiny_model, tmp_pat
     proxy = with_adapter(tmp_path, tiny_model, "LlamaConfig", target_modules=["q_proj"], modules_to_save=[saved])
     scorer = per_row(proxy, anchors)
     expected = scorer(pool[:4])["ost_dot"]
-    assert any(saved in name for name in scorer._engine(None).anchors.proxy.parameters)
+    assert any(saved in name for name in scorer._engines(None)[0].anchors.proxy.parameters)
     for engine in ("forward_mode", "ghost"):
         assert replace(scorer, engine=engine)(pool[:4])["ost_dot"] == near(expected, 1e-5)
 

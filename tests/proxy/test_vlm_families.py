@@ -75,7 +75,7 @@ def agrees(engine, found, expected):
 
 
 def weights(scorer):
-    return {name: value.clone() for name, value in scorer._engine(None).anchors.proxy.model.state_dict().items()}
+    return {name: value.clone() for name, value in scorer._engines(None)[0].anchors.proxy.model.state_dict().items()}
 
 
 @pytest.mark.parametrize("engine", ["forward_mode", "ghost", "finite_differences"])
@@ -145,8 +145,8 @@ def test_losses_are_those_of_the_model_itself(family, vlm_folder):
 
 def encoder_runs(scorer, batch):
     """How many images or patches go through the encoder while a batch is scored."""
-    proxy = scorer._engine(None).anchors.proxy
-    scorer._engine(None).chosen  # noqa: B018 (choosing looks at the anchors' images, once)
+    proxy = scorer._engines(None)[0].anchors.proxy
+    scorer._engines(None)[0].chosen  # noqa: B018 (choosing looks at the anchors' images, once)
     from hf_datasel.proxy.vision import encoder_name
 
     encoder, runs = proxy.model.get_submodule(encoder_name(proxy.model)), []
@@ -182,7 +182,7 @@ def test_an_exact_step_encodes_the_anchors_images_once(vlm_folder):
         Proxy(vlm_folder("llava"), trainable="language"), anchors_of("llava"), "exact", labels=LABELS
     )
     assert encoder_runs(scorer, columns(pool_of("llava")[:1])) == 1
-    proxy = scorer._engine(None).anchors
+    proxy = scorer._engines(None)[0].anchors
     states = proxy.batches[0][0].encoded[0][1].hidden_states
     assert [state is None for state in states] == [True, False, True]  # of the layers, the one that is projected
 
@@ -218,7 +218,7 @@ def test_adapters(family, vlm_folder, tmp_path):
     proxy = Proxy(vlm_folder(family), adapter=str(tmp_path), trainable="lora")
     rows = OneStepTrain(proxy, anchors_of(family), labels=LABELS, engine="per_row")
     expected = rows(columns(pool_of(family)))["ost_dot"]
-    assert all("lora_" in name for name in rows._engine(None).anchors.proxy.parameters)
+    assert all("lora_" in name for name in rows._engines(None)[0].anchors.proxy.parameters)
     for engine in ("forward_mode", "ghost", "finite_differences"):
         found = replace(rows, engine=engine)(columns(pool_of(family)))["ost_dot"]
         assert agrees(engine, found, expected)

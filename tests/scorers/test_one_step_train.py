@@ -43,7 +43,7 @@ def test_first_order_is_the_inner_product_of_the_two_gradients(tiny_model, pool,
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float64)
-    engine = precise._engine(None)
+    engine = precise._engines(None)[0]
 
     def gradient(row):
         from hf_datasel.proxy.proxy import encode
@@ -80,9 +80,9 @@ def test_exact_reports_the_plotted_sign_and_the_share_of_weights(exact):
 
 def test_exact_leaves_the_weights_untouched(precise, pool):
     exact = replace(precise, estimator="exact", learning_rate=1e-2)
-    before = {name: p.clone() for name, p in exact._engine(None).anchors.proxy.parameters.items()}
+    before = {name: p.clone() for name, p in exact._engines(None)[0].anchors.proxy.parameters.items()}
     exact(pool[:2])
-    after = exact._engine(None).anchors.proxy.parameters
+    after = exact._engines(None)[0].anchors.proxy.parameters
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -212,7 +212,7 @@ def test_memory_limits_do_not_change_the_numbers(scorer, scored, pool, monkeypat
     monkeypatch.setenv("HF_DATASEL_MAX_TOKENS", "1")
     alone = replace(scorer)
     assert alone(pool[:])["ost_utility"] == pytest.approx(scored["ost_utility"], rel=1e-5)
-    assert len(alone._engine(None).anchors.batches[0]) == len(alone.anchors)
+    assert len(alone._engines(None)[0].anchors.batches[0]) == len(alone.anchors)
 
 
 def test_bfloat16_keeps_the_order_to_first_order(tiny_model, anchors, pool, scored):
@@ -236,7 +236,7 @@ def test_lora_adapters_step_alone(tiny_model, anchors, pool, tmp_path):
     get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), config).save_pretrained(tmp_path)
     proxy = Proxy(tiny_model, adapter=str(tmp_path), trainable="lora", dtype="float64")
     scorer = OneStepTrain(proxy, anchors, labels=LABELS)
-    assert all("lora_" in name for name in scorer._engine(None).anchors.proxy.parameters)
+    assert all("lora_" in name for name in scorer._engines(None)[0].anchors.proxy.parameters)
     truth = replace(scorer, estimator="exact", learning_rate=1e-4)(pool[:4])["ost_utility"]
     assert replace(scorer, learning_rate=1e-4)(pool[:4])["ost_utility"] == pytest.approx(truth, rel=0.05)
 
@@ -265,11 +265,11 @@ def test_a_row_longer_than_the_context_is_not_scored(tiny_model, anchors, pool):
 
 def test_a_nan_loss_is_a_status(tiny_model, anchors, pool):
     scorer = OneStepTrain(Proxy(tiny_model), anchors, labels=LABELS)
-    engine = scorer._engine(None)
+    engine = scorer._engines(None)[0]
     engine.directions  # noqa: B018 (the anchors' gradient, before the damage)
     parameters = engine.anchors.proxy.parameters
     embedding = parameters["model.embed_tokens.weight"]
-    rare = scorer._engine(None).anchors.proxy.tokenizer("7")["input_ids"][-1]
+    rare = scorer._engines(None)[0].anchors.proxy.tokenizer("7")["input_ids"][-1]
     kept = embedding[rare].clone()
     assert any("7" in row["prompt"] for row in pool) and not all(
         "7" in row["prompt"] + row["completion"] for row in pool
