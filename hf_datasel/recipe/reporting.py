@@ -11,6 +11,7 @@ import numpy as np
 
 from hf_datasel.hub import Source
 from hf_datasel.hub.card import scorer_line
+from hf_datasel.recipe.columns import written
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.reports.independence import independence
 from hf_datasel.reports.utility_curve import utility_curve
@@ -76,8 +77,11 @@ def sources(recipe: Recipe) -> list[Source]:
 
 
 def score_column(recipe: Recipe) -> str:
-    """The score that the rule ranks by, or the first scorer's where the rule ranks by none."""
-    return str(getattr(recipe.rule, "column", None) or recipe.scorers[0].columns[0])
+    """The score that the rule ranks by, or the first there is where the rule ranks by none."""
+    columns = [written(scorer) for scorer in recipe.scorers]
+    # What writes no status writes remarks, such as bins, and no score.
+    first = next((names[0] for names in columns if f"{names[0]}_status" in names), columns[0][0])
+    return str(getattr(recipe.rule, "column", None) or first)
 
 
 def arms(trained: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

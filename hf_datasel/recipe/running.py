@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,11 @@ from hf_datasel.hub import Published, publish, publish_model, render_card
 from hf_datasel.hub.client import check_repo_id
 from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import reporting
+from hf_datasel.recipe.columns import read_beside_content, written
 from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.rows import content_only, row_digest, with_row_ids
+from hf_datasel.rows.identity import values_digest, with_encoded_media
 from hf_datasel.runs import Runner, score, spec_key
 from hf_datasel.selectors import Selection, select
 
@@ -29,7 +31,7 @@ from hf_datasel.selectors import Selection, select
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datasel.contracts import Rule, Scorer
+    from hf_datasel.contracts import Learner, Rule, Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,8 @@ class Run:
         """The pool with every scorer's columns, from `scores/` where they are finished there."""
         proxy, seen = self._warmed_proxy()
         scorers = scorers_on(self.recipe, proxy)
-        key = spec_key({"scorers": [spec_of(scorer) for scorer in scorers], "rows": self.contents})
+        specs = [spec_of(scorer) for scorer in scorers]
+        key = spec_key({"scorers": specs, "rows": self.contents, "read": self._read(scorers)})
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
             return self._join(folder / "scores.parquet")
@@ -81,11 +84,16 @@ class Run:
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
         )
         scored = scored.add_column(SEEN, [row_id in seen for row_id in scored["row_id"]])
-        columns = ["row_id", *(name for scorer in scorers for name in scorer.columns), SEEN]
+        columns = ["row_id", *(name for scorer in scorers for name in written(scorer)), SEEN]
         scored.select_columns(columns).to_parquet(str(folder / "scores.parquet"))
-        specs = [spec_of(scorer) for scorer in scorers]
         write_json(folder / "done.json", {"key": key, "scorers": specs, "rows": len(scored)})
         return self._join(folder / "scores.parquet")
+
+    def _read(self, scorers: Sequence[Scorer | Learner]) -> dict[str, str]:
+        """Digests of the columns, beside the rows' content, that decide what the scorers write."""
+        names = read_beside_content(self.pool, scorers)
+        columns = with_encoded_media(self.pool.select_columns(names).with_format(None))
+        return {name: values_digest(columns[name]) for name in names}
 
     def selections(self) -> dict[str, Selection]:
         """The recipe's selection, and those trained beside it, by arm; saved in `selection/` and `selection/<arm>/`."""
@@ -255,7 +263,7 @@ class Run:
         return measured
 
 
-def spec_of(scorer: Scorer) -> dict[str, Any]:
+def spec_of(scorer: Scorer | Learner) -> dict[str, Any]:
     """The scorer's account of what decides its numbers."""
     spec: dict[str, Any] = getattr(scorer, "spec", {"scorer": type(scorer).__name__})
     return spec
