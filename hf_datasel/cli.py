@@ -90,6 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "select":
         for arm, selection in run.selections().items():
             print(f"{arm}: {selection!r}")
+            print(run.account(arm), end="")
     elif arguments.command == "publish":
         print(f"{'Written to' if arguments.dry_run else 'Published:'} {run.publish(arguments.dry_run).url}")
     else:

@@ -29,7 +29,11 @@ NONE = "-"
 
 
 def gather(
-    recipe: Recipe, scored: Dataset, selections: Mapping[str, Selection], trained: Sequence[Mapping[str, Any]]
+    recipe: Recipe,
+    scored: Dataset,
+    selections: Mapping[str, Selection],
+    trained: Sequence[Mapping[str, Any]],
+    constraints: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything the card says, as JSON-like figures.
 
@@ -38,6 +42,7 @@ def gather(
         scored: N rows with their scores.
         selections: by arm, the recipe's own first.
         trained: one result per arm and seed; may be empty.
+        constraints: what the rule was to meet, and did; may be empty.
     """
     chosen = next(iter(selections.values()))
     scores = np.asarray(scored[score_column(recipe)][:], dtype=np.float64)
@@ -53,7 +58,8 @@ def gather(
         "arms": arms(trained),
         "verdict": verdict(arms(trained)),
         "trained": [{key: value for key, value in result.items() if key != "key"} for result in trained],
-        "composition": composition(recipe.pool_rows, selections),
+        "constraints": list(constraints),
+        "composition": composition(_told_apart(recipe, scored), selections),
         "overlaps": [
             {"arm": arm, "num_common": diff.num_common, "overlap": diff.overlap, "jaccard": diff.jaccard}
             for arm, diff in ((arm, chosen.diff(other)) for arm, other in list(selections.items())[1:])
@@ -145,6 +151,13 @@ def composition(pool: Dataset, selections: Mapping[str, Selection]) -> list[dict
             ],
         })  # fmt: skip
     return tables
+
+
+def _told_apart(recipe: Recipe, scored: Dataset) -> Dataset:
+    """The pool's own columns, and those that the rule looks at."""
+    looked_at = getattr(recipe.rule, "reads", ())
+    names = [name for name in scored.column_names if name in recipe.pool_rows.column_names or name in looked_at]
+    return scored.select_columns(names)
 
 
 def draw(

@@ -103,8 +103,27 @@ class Run:
         rules: dict[str, Rule] = {SELECTED: self.recipe.rule, **self.recipe.rules_beside}
         for arm, rule in rules.items():
             found[arm] = select(scored, rule, specs)
-            found[arm].save(self.folder / "selection" / ("" if arm == SELECTED else slug(arm)))
+            found[arm].save(self._selection_folder(arm))
+            self._account(rule, scored, self._selection_folder(arm))
         return found
+
+    def account(self, arm: str = SELECTED) -> str:
+        """What a rule that builds to constraints said of them, as text; empty for other rules."""
+        place = self._selection_folder(arm) / "constraints.txt"
+        return place.read_text(encoding="utf-8") if place.is_file() else ""
+
+    def _selection_folder(self, arm: str) -> Path:
+        return self.folder / "selection" / ("" if arm == SELECTED else slug(arm))
+
+    def _account(self, rule: Any, scored: Dataset, folder: Path) -> None:
+        """`constraints.txt` and `constraints.json`, of a rule that knows any."""
+        if not hasattr(rule, "build"):
+            for name in ("constraints.txt", "constraints.json"):  # of another rule, earlier
+                (folder / name).unlink(missing_ok=True)
+            return
+        build = rule.build(scored)
+        write_text(folder / "constraints.txt", f"{build}\n")
+        write_json(folder / "constraints.json", build.report)
 
     def trained(self) -> list[dict[str, Any]]:
         """One result per arm and seed, from `training/<arm>/seed-<n>/` where it is finished there.
@@ -127,7 +146,8 @@ class Run:
         """Do what is still to do, write `results.json`, `plots/` and `README.md`; the table for a terminal."""
         trained = self.trained() if train else []
         scored, selections = self.scored(), self.selections()
-        results = reporting.gather(self.recipe, scored, selections, trained)
+        constraints = read_json(self._selection_folder(SELECTED) / "constraints.json").get("constraints", [])
+        results = reporting.gather(self.recipe, scored, selections, trained, constraints)
         write_json(self.folder / "results.json", results)
         reporting.draw(self.recipe, scored, selections, results, self.folder / "plots")
         write_text(self.folder / "README.md", render_card(results))
