@@ -44,6 +44,10 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "arms": lambda: plots.figure_arms(GOOD),
     "arms, odd metric": lambda: plots.figure_arms(GOOD, metric=ODD, unit=ODD, lower_is_better=True),
     "arms, one run": lambda: plots.figure_arms(GOOD[:1]),
+    "composition": lambda: plots.figure_composition(
+        {"pool": {"image": 0.8, "video": 0.2}, "a": {"video": 1.0}}, "modality"
+    ),
+    "composition, odd names": lambda: plots.figure_composition({ODD: {f"{n} {ODD}": 1 / 9 for n in range(9)}}, ODD),
     "rows": lambda: plots.figure_rows([ODD_ROW] * 3, [ODD_ROW]),
     "rows, odd names": lambda: plots.figure_rows([ODD_ROW | {ODD: 1.0}], [], column=ODD, unit=ODD),
     "rows, no side": lambda: plots.figure_rows([], [ODD_ROW]),
