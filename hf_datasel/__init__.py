@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
     from hf_datasel.learners import Coverage, GoalQuality, GoalScore
     from hf_datasel.proxy import Proxy
-    from hf_datasel.recipe import Recipe, Run, load_recipe
+    from hf_datasel.recipe import Recipe, Run, compare, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score
     from hf_datasel.scorers import (
@@ -120,6 +120,7 @@ __all__ = [
     "UniformControl",
     "WarmUp",
     "cascade",
+    "compare",
     "load_recipe",
     "load_selection",
     "probe_descriptors",
@@ -136,7 +137,7 @@ _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
     "learners": ["Coverage", "GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
-    "recipe": ["Recipe", "Run", "load_recipe"],
+    "recipe": ["Recipe", "Run", "compare", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score"],
     "scorers": [

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +15,9 @@ from hf_datasel.hub import Published, publish, publish_model, render_card
 from hf_datasel.hub.client import check_repo_id
 from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import reporting
+from hf_datasel.recipe.arms import Arms
 from hf_datasel.recipe.columns import read_beside_content, written
+from hf_datasel.recipe.files import read_json, slug, write_json, write_text
 from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.rows import content_only, row_digest, with_row_ids
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datasel.contracts import Learner, Rule, Scorer
-
-logger = logging.getLogger(__name__)
 
 SELECTED = "selected"  # the arm of the recipe's own rule
 SEEN = "seen_in_warmup"
@@ -107,6 +103,10 @@ class Run:
             self._account(rule, scored, self._selection_folder(arm))
         return found
 
+    def selection(self) -> Selection:
+        """The recipe's own selection, saved nowhere."""
+        return select(self.scored(), self.recipe.rule, read_json(self.folder / "scores" / "done.json")["scorers"])
+
     def account(self, arm: str = SELECTED) -> str:
         """What a rule that builds to constraints said of them, as text; empty for other rules."""
         place = self._selection_folder(arm) / "constraints.txt"
@@ -131,15 +131,11 @@ class Run:
         Raises:
             DataselError: the recipe has no `train` section.
         """
-        train = self.recipe.train
-        if train is None or self.recipe.evaluation_rows is None:
-            raise DataselError(
-                "`recipe` has no `train` section, expected one to train. Add it, or run `datasel select`."
-            )
-        selections = self.selections()
-        results = [self._untrained()]
-        for arm, selection in selections.items():
-            results += [self._train_one(arm, selection, seed) for seed in train.seeds]
+        arms = Arms(self.recipe, self.contents, self.folder / "training")
+        assert self.recipe.train is not None  # noqa: S101 (Arms checked it)
+        results = [arms.untrained()]
+        for arm, selection in self.selections().items():
+            results += [arms.train(arm, selection, seed) for seed in self.recipe.train.seeds]
         return results
 
     def report(self, train: bool = True) -> str:
@@ -221,101 +217,8 @@ class Run:
             )
         return concatenate_datasets([self.pool, columns.remove_columns("row_id")], axis=1)
 
-    def _untrained(self) -> dict[str, Any]:
-        train = self.recipe.train
-        assert train is not None  # noqa: S101 (checked by the caller)
-        folder = self.folder / "training" / "before"
-        key = spec_key(self._judged_by())
-        known = read_json(folder / "result.json")
-        if known.get("key") != key:
-            known = {
-                "key": key,
-                "arm": "before training",
-                "seed": None,
-                "rows": 0,
-                **self._measure(train.target.target),
-            }
-            write_json(folder / "result.json", known)
-        return known
-
-    def _train_one(self, arm: str, selection: Selection, seed: int) -> dict[str, Any]:
-        train = self.recipe.train
-        assert train is not None  # noqa: S101 (checked by the caller)
-        folder = self.folder / "training" / slug(arm) / f"seed-{seed}"
-        rows = [self.contents[index] for index in selection.indices]
-        key = spec_key({"target": asdict(train.target), "rows": rows, "seed": seed, **self._judged_by()})
-        known = read_json(folder / "result.json")
-        if known.get("key") == key:
-            return known
-        logger.info("Training %s, seed %d, on %d rows.", arm, seed, selection.num_kept)
-        began = time.monotonic()
-        trained = train.target.train(selection.kept, self.recipe.pool.labels, folder / "model", seed)
-        result = {
-            "key": key, "arm": arm, "seed": seed, "rows": trained.num_rows, "steps": trained.steps,
-            "epochs": trained.epochs, "train_loss": trained.train_loss, "seconds": time.monotonic() - began,
-            **self._measure(trained.folder),
-        }  # fmt: skip
-        write_json(folder / "result.json", result)
-        return result
-
-    def _judged_by(self) -> dict[str, Any]:
-        """What decides a figure beside the rows trained on."""
-        train, rows = self.recipe.train, self.recipe.evaluation_rows
-        assert train is not None and rows is not None  # noqa: S101 (checked by the caller)
-        return {
-            "weights": Proxy(train.target.target, train.target.revision).digest,
-            "labels": asdict(self.recipe.pool.labels),
-            "evaluation": [row_digest(row) for row in content_only(rows)],
-            "answers": train.max_new_tokens if train.answers else None,
-        }
-
-    def _measure(self, model: str, revision: str | None = None) -> dict[str, float]:
-        from hf_datasel.training import generate_answers, heldout_loss
-
-        train, rows = self.recipe.train, self.recipe.evaluation_rows
-        assert train is not None and rows is not None  # noqa: S101 (checked by the caller)
-        measured = {"heldout_loss": heldout_loss(model, rows, self.recipe.pool.labels, revision=revision)}
-        if train.answers:
-            from hf_datasel.metrics import AnswerAccuracy
-
-            answers = generate_answers(model, rows["prompt"][:], train.max_new_tokens, revision=revision)
-            measured |= AnswerAccuracy().compute(predictions=answers, references=rows["completion"][:])
-        return measured
-
 
 def spec_of(scorer: Scorer | Learner) -> dict[str, Any]:
     """The scorer's account of what decides its numbers."""
     spec: dict[str, Any] = getattr(scorer, "spec", {"scorer": type(scorer).__name__})
     return spec
-
-
-def slug(name: str) -> str:
-    """A folder name.
-
-    Example:
-        >>> slug("Best 20 %, bare ranking")
-        'best-20-bare-ranking'
-    """
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What a finished stage wrote, or nothing."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write whole or not at all."""
-    write_text(path, json.dumps(values, indent=1, default=list) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -7,7 +7,12 @@ from hf_datasel.reports.convergence import best_of, matches, mean_curve, samples
 
 def test_the_reductions_of_the_paper_follow_from_its_samples():
     # Table 1 of 2603.12478: the reference after 512k samples, met after these.
-    for benchmark, met, reduction in (("MVBench", 35.4, 14.5), ("VideoMME", 26.6, 19.2), ("MLVU", 27.3, 18.8), ("LVBench", 34.7, 14.8)):
+    for benchmark, met, reduction in (
+        ("MVBench", 35.4, 14.5),
+        ("VideoMME", 26.6, 19.2),
+        ("MLVU", 27.3, 18.8),
+        ("LVBench", 34.7, 14.8),
+    ):
         curves = {"GDO": [[(0.0, 0.0), (met, 60.0), (53.3, 61.0)]], "Uni-10x": [[(0.0, 0.0), (512.0, 60.0)]]}
         (line,) = matches(curves, "Uni-10x", lower_is_better=False)
         assert line["samples"] == met and round(line["reduction"], 1) == reduction, benchmark

@@ -300,3 +300,21 @@ def test_a_composition_draws_every_share_where_it_belongs():
 def test_more_values_than_colours_are_refused():
     with pytest.raises(DataselError, match="has 10 values, expected 1 to 9"):
         plots.figure_composition({"pool": {str(n): 0.1 for n in range(10)}}, "source")
+
+
+def test_convergence_draws_means_bands_the_reference_and_the_peak_match():
+    curves = {
+        "a": [[(0, 5.0), (10, 3.0), (20, 1.0)], [(0, 5.0), (10, 4.0), (20, 2.0)]],
+        "full": [[(0, 5.0), (100, 3.0), (200, 2.5)]],
+    }
+    axes = plots.figure_convergence(curves, "full").axes[0]
+    by_name = {line.get_label(): line for line in axes.lines}
+    assert by_name["a"].get_xydata().tolist() == [[10, 3.5], [20, 1.5]]  # the start has no place on a logarithmic axis
+    assert axes.get_xscale() == "log"
+    level = next(line for line in axes.lines if set(line.get_ydata()) == {2.5})
+    assert level.get_ydata()[0] == 2.5
+    (dot,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert dot.get_xydata().tolist() == [[15.0, 2.5]]  # half-way from 3.5 to 1.5
+    assert len(axes.collections) == 2
+    with pytest.raises(DataselError, match="`baseline` is 'uniform'"):
+        plots.figure_convergence(curves, "uniform")

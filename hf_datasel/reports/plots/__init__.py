@@ -2,6 +2,7 @@
 
 from hf_datasel.reports.plots.arms import figure_arms, plot_arms
 from hf_datasel.reports.plots.composition import figure_composition, plot_composition
+from hf_datasel.reports.plots.convergence import figure_convergence, plot_convergence
 from hf_datasel.reports.plots.histogram import figure_histogram, plot_histogram
 from hf_datasel.reports.plots.independence import figure_independence, plot_independence
 from hf_datasel.reports.plots.rows import figure_rows, plot_rows
@@ -11,12 +12,14 @@ from hf_datasel.reports.plots.utility_curve import figure_utility_curve, plot_ut
 __all__ = [
     "figure_arms",
     "figure_composition",
+    "figure_convergence",
     "figure_histogram",
     "figure_independence",
     "figure_rows",
     "figure_utility_curve",
     "plot_arms",
     "plot_composition",
+    "plot_convergence",
     "plot_histogram",
     "plot_independence",
     "plot_rows",
