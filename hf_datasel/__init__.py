@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         TopFraction,
         TopFractionPerGroup,
         UniformControl,
+        control_of,
         select,
     )
     from hf_datasel.training import TargetTraining, WarmUp
@@ -121,6 +122,7 @@ __all__ = [
     "WarmUp",
     "cascade",
     "compare",
+    "control_of",
     "load_recipe",
     "load_selection",
     "probe_descriptors",
@@ -180,6 +182,7 @@ _ROOMS = {
         "TopFraction",
         "TopFractionPerGroup",
         "UniformControl",
+        "control_of",
         "select",
     ],
     "training": ["TargetTraining", "WarmUp"],
