@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from hf_datasel import Labels, Proxy, TargetTraining, compare
 from hf_datasel.cli import main
@@ -125,17 +126,21 @@ def test_the_command_line_says_the_same(files, study, capsys):
     assert "README.md" in printed and results["baseline"] == "uniform 10x"
 
 
-def test_measuring_leaves_the_training_as_it_is(files, tmp_path, pool):
-    target = TargetTraining(
-        str(PROXY), protocol="B", steps=4, sft={"per_device_train_batch_size": 2, "learning_rate": 1e-3}
-    )
+def test_measuring_leaves_the_training_as_it_is(tmp_path, pool):
+    # What dropout draws follows from what was drawn before.
+    dropout = {"model_init_kwargs": {"attention_dropout": 0.1}}
+    sft = {"per_device_train_batch_size": 2, "learning_rate": 1e-3, **dropout}
+    target = TargetTraining(str(PROXY), protocol="B", steps=4, sft=sft)
     seen = []
-    callback = CurveCallback(
-        lambda folder: seen.append(Proxy(folder).digest) or {"loss": 1.0}, tmp_path / "c", points=2
-    )
+
+    def measure(folder):
+        seen.append(Proxy(folder).digest)
+        return {"draw": float(torch.rand(1))}
+
+    callback = CurveCallback(measure, tmp_path / "c", points=2)
     labels = Labels(max_length=128)
     plain = target.train(pool, labels, tmp_path / "plain")
     measured = target.train(pool, labels, tmp_path / "measured", callbacks=[callback])
     assert Proxy(plain.folder).digest == Proxy(measured.folder).digest == seen[-1] != seen[0]
-    assert callback.curve == [{"samples": 4, "step": 2, "loss": 1.0}, {"samples": 8, "step": 4, "loss": 1.0}]
+    assert [(point["samples"], point["step"]) for point in callback.curve] == [(4, 2), (8, 4)]
     assert not list((tmp_path / "c").iterdir())
