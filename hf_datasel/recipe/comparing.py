@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hf_datasel.errors import BadRecipe
 from hf_datasel.hub.card import render
 from hf_datasel.recipe.arms import Arms
-from hf_datasel.recipe.files import slug, write_json, write_text
+from hf_datasel.recipe.files import read_json, slug, write_json, write_text
 from hf_datasel.recipe.loading import load_recipe
 from hf_datasel.recipe.running import Run
 from hf_datasel.recipe.schema import Recipe
@@ -166,6 +166,16 @@ class Comparison:
         names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} {size}" for size in sizes}
         return {**{names[size]: Random(count=size) for size in sizes}, UNIFORM: control, FULL: Full()}
 
+    def _scored(self) -> list[dict[str, Any]]:
+        """What scoring took, once for all recipes that score alike; rows that an earlier run had finished do not count."""
+        alike: dict[Path, list[str]] = {}
+        for name, run in self.runs.items():
+            alike.setdefault(run.folder, []).append(name)
+        return [
+            {"recipes": names, "seconds": read_json(folder / "scores" / "done.json").get("seconds")}
+            for folder, names in alike.items()
+        ]
+
     def _uniform_times(self) -> float | None:
         """How many times the largest selection the uniform arm holds: fewer than ten where the pool has no more."""
         if UNIFORM not in self.selections:
@@ -189,6 +199,7 @@ class Comparison:
                 line for name in (UNIFORM, FULL) if name in self.selections for line in matches(curves, name)
             ],
             "uniform_times": self._uniform_times(),
+            "scored": self._scored(),
             "overlap": _overlap(self.selections),
             "rules": {name: repr(its.rule) for name, its in self.recipes.items()},
             "curves": curves,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,13 +77,17 @@ class Run:
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
             return self._join(folder / "scores.parquet")
+        began = time.monotonic()
         scored = score(
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
         )
         scored = scored.add_column(SEEN, [row_id in seen for row_id in scored["row_id"]])
         columns = ["row_id", *(name for scorer in scorers for name in written(scorer)), SEEN]
         scored.select_columns(columns).to_parquet(str(folder / "scores.parquet"))
-        write_json(folder / "done.json", {"key": key, "scorers": specs, "rows": len(scored)})
+        write_json(
+            folder / "done.json",
+            {"key": key, "scorers": specs, "rows": len(scored), "seconds": time.monotonic() - began},
+        )
         return self._join(folder / "scores.parquet")
 
     def _read(self, scorers: Sequence[Scorer | Learner]) -> dict[str, str]:

@@ -84,6 +84,7 @@ def test_scores_are_shared_and_the_page_and_plot_are_there(study):
     page = (folder / "README.md").read_text()
     for line in results["matches"]:
         assert f"| {line['arm']} | {line['baseline']} |" in page
+    assert [line["recipes"] for line in results["scored"]] == [["longest", "middle"]]
     assert results["uniform_times"] == 10 and "no arm" not in page
     assert results["overlap"]["longest"] == {
         "longest": 1.0, "middle": 0.0, "random": results["overlap"]["random"]["longest"],
