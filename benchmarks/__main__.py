@@ -27,22 +27,28 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rows and repeats")
     parser.add_argument("--json", type=Path, required=True, help="where the figures go")
     arguments = parser.parse_args()
+    revision = commit()  # now: some benchmarks write plots into the working tree
     began = time.monotonic()
     figures = importlib.import_module(f"benchmarks.{arguments.name}").run(quick=arguments.quick)
-    record = {**figures, "provenance": provenance(time.monotonic() - began)}
+    record = {**figures, "provenance": provenance(revision, time.monotonic() - began)}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))
 
 
-def provenance(seconds: float) -> dict:
-    """Machine, versions, commit and command, so that the figures can be had again."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
+def commit() -> str:
+    """The commit that runs, and whether the working tree differs from it."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
     changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False).stdout  # noqa: S607
+    return head + (" with changes" if changed.strip() else "")
+
+
+def provenance(revision: str, seconds: float) -> dict:
+    """Machine, versions, commit and command, so that the figures can be had again."""
     return {
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": commit + (" with changes" if changed.strip() else ""),
+        "commit": revision,
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
         "versions": {name: version(name) for name in PACKAGES},
         "seconds": round(seconds, 1),

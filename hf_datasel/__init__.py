@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
     from hf_datasel.learners import Coverage, GoalQuality, GoalScore
     from hf_datasel.proxy import Proxy
-    from hf_datasel.recipe import Recipe, Run, load_recipe
+    from hf_datasel.recipe import Recipe, Run, compare, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score
     from hf_datasel.scorers import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         CoveredTopFraction,
         D2Pruning,
         FacilityLocation,
+        ForGoal,
         Full,
         GoalBuilder,
         KCenter,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         TopFraction,
         TopFractionPerGroup,
         UniformControl,
+        control_of,
         select,
     )
     from hf_datasel.training import TargetTraining, WarmUp
@@ -78,6 +80,7 @@ __all__ = [
     "CoveredTopFraction",
     "D2Pruning",
     "FacilityLocation",
+    "ForGoal",
     "Full",
     "GoalBins",
     "GoalBuilder",
@@ -118,6 +121,8 @@ __all__ = [
     "UniformControl",
     "WarmUp",
     "cascade",
+    "compare",
+    "control_of",
     "load_recipe",
     "load_selection",
     "probe_descriptors",
@@ -134,7 +139,7 @@ _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
     "learners": ["Coverage", "GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
-    "recipe": ["Recipe", "Run", "load_recipe"],
+    "recipe": ["Recipe", "Run", "compare", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score"],
     "scorers": [
@@ -157,6 +162,7 @@ _ROOMS = {
         "CoveredTopFraction",
         "D2Pruning",
         "FacilityLocation",
+        "ForGoal",
         "KCenter",
         "Prototypes",
         "RepresentationFilter",
@@ -176,6 +182,7 @@ _ROOMS = {
         "TopFraction",
         "TopFractionPerGroup",
         "UniformControl",
+        "control_of",
         "select",
     ],
     "training": ["TargetTraining", "WarmUp"],

@@ -1,4 +1,4 @@
-"""The command line: `datasel run | score | select | train | publish RECIPE`."""
+"""The command line: `datasel run | score | select | train | publish RECIPE`, and `datasel compare RECIPE RECIPE ...`."""
 
 from __future__ import annotations
 
@@ -51,23 +51,31 @@ def parser() -> argparse.ArgumentParser:
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
         command.add_argument("recipe", type=Path, help="a YAML recipe")
-        command.add_argument(
-            "--output-dir", type=Path, default=None, help="the run folder (default: runs/NAME_OF_THE_RECIPE)"
-        )
-        command.add_argument(
-            "--set", action="append", default=[], metavar="PLACE=VALUE", dest="overrides",
-            help="a value of the recipe by its dotted place, such as score.proxy.dtype=float64; may be repeated",
-        )  # fmt: skip
-        command.add_argument(
-            "--runner", choices=("local", "torchrun", "ray"), default="local",
-            help="who scores: this process, several on this machine, or the actors of a Ray cluster",
-        )  # fmt: skip
-        command.add_argument("--processes", type=int, default=1, help="how many workers (default: 1)")
+        _add_options(command, "the run folder (default: runs/NAME_OF_THE_RECIPE)")
         dry = "check the recipe and its data, run nothing"
         if name == "publish":
             dry = "write what would be published to the run folder's publish/, send nothing"
         command.add_argument("--dry-run", action="store_true", help=dry)
+    purpose = "train on the selections of several recipes under one contract: metric against training samples"
+    compare = commands.add_parser("compare", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+    compare.add_argument("recipes", type=Path, nargs="+", metavar="recipe", help="YAML recipes with the same `train`")
+    _add_options(compare, "the folder of the study (default: runs/comparison)")
+    compare.add_argument("--points", type=int, default=5, help="measurements of a training (default: 5)")
+    compare.add_argument("--dry-run", action="store_true", help="check the recipes and their data, run nothing")
     return top
+
+
+def _add_options(command: argparse.ArgumentParser, folder: str) -> None:
+    command.add_argument("--output-dir", type=Path, default=None, help=folder)
+    command.add_argument(
+        "--set", action="append", default=[], metavar="PLACE=VALUE", dest="overrides",
+        help="a value of the recipe by its dotted place, such as score.proxy.dtype=float64; may be repeated",
+    )  # fmt: skip
+    command.add_argument(
+        "--runner", choices=("local", "torchrun", "ray"), default="local",
+        help="who scores: this process, several on this machine, or the actors of a Ray cluster",
+    )  # fmt: skip
+    command.add_argument("--processes", type=int, default=1, help="how many workers (default: 1)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -78,6 +86,8 @@ def _run(arguments: argparse.Namespace) -> int:
             f"`--processes` is {arguments.processes} with --runner {arguments.runner}, expected at least 1, and more with "
             f"--runner torchrun or ray."
         )
+    if arguments.command == "compare":
+        return _compare(arguments)
     arguments.output_dir = arguments.output_dir or Path("runs") / arguments.recipe.stem
     recipe = load_recipe(arguments.recipe, _overrides(arguments.overrides))
     if arguments.dry_run and arguments.command != "publish":
@@ -90,11 +100,26 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "select":
         for arm, selection in run.selections().items():
             print(f"{arm}: {selection!r}")
+            print(run.account(arm), end="")
     elif arguments.command == "publish":
         print(f"{'Written to' if arguments.dry_run else 'Published:'} {run.publish(arguments.dry_run).url}")
     else:
         print(run.report(train=arguments.command == "train" or recipe.train is not None))
         print(f"\nSee {arguments.output_dir / 'README.md'}")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from hf_datasel.recipe.comparing import Comparison, load_recipes, table
+
+    arguments.output_dir = arguments.output_dir or Path("runs") / "comparison"
+    recipes = load_recipes(arguments.recipes, _overrides(arguments.overrides))
+    study = Comparison(recipes, arguments.output_dir, arguments.points, arguments.runner, arguments.processes)
+    if arguments.dry_run:
+        print(f"{', '.join(recipes)} are sound and can be compared.")
+        return 0
+    print(table(study.report()))
+    print(f"\nSee {arguments.output_dir / 'README.md'}")
     return 0
 
 

@@ -34,7 +34,8 @@ class Scorer(Protocol):
     """Gives each row a number that depends on the row alone, not on its neighbours in the batch.
 
     A frozen dataclass whose fields are its recipe. `columns[0]` is the score; `<score>_status` says `"ok"` or why a
-    row has none. One that reads columns beside a row's training content names them in a property `reads`.
+    row has none. One that reads columns beside a row's training content names them in a property `reads`, and those of
+    them that it cannot do without in `needs`.
     """
 
     @property
@@ -49,7 +50,11 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """Must see the whole pool before it can score; never changes itself."""
+    """Must see the whole pool before it can score; never changes itself.
+
+    One that stands in a recipe knows before the fit what its scorer will write (`columns`) and read (`reads`, `needs`),
+    and what decides its numbers (`spec`).
+    """
 
     def fit(self, pool: Dataset) -> Scorer:
         """Learn from the N rows of `pool`; return the scorer learned."""

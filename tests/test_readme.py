@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from hf_datasel.cli import main
+
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,6 +37,37 @@ def test_the_python_of_the_page_on_engines_runs(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines() == ["forward_mode True", "True True"]
+
+
+def test_the_python_of_the_page_on_goals_runs(tmp_path):
+    pytest.importorskip("cv2")
+    pytest.importorskip("sklearn")
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "goal_driven.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    assert len(blocks) == 3
+    code = (
+        "\n".join(blocks) + "\nprint(selection.num_kept, balanced.num_kept, control.num_kept > 5 * selection.num_kept)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    kept, others, control_is_larger = lines[-1].split()
+    assert lines[0] == f"{kept} rows; size by fraction" and (others, control_is_larger) == ("20", "True")
+    assert any(line.startswith("  met   modality at least") for line in lines)
+
+
+@pytest.mark.parametrize("page", ["docs/goal_driven.md"])
+def test_the_commands_of_a_page_are_sound(page, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    commands = [
+        line.split("#")[0].split() for block in blocks for line in block.splitlines() if line.startswith("datasel")
+    ]
+    assert commands
+    for _, *arguments in commands:
+        assert main([*arguments, "--dry-run"]) == 0, capsys.readouterr().err
 
 
 def test_every_scorer_and_rule_stands_in_the_method_index_or_the_docs():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +57,9 @@ class Coverage:
     seed: int = 42
     fidelity: Fidelity = "corrected"
 
+    columns = CoveredBy.columns
+    algo_version = 1
+
     def __post_init__(self) -> None:
         features = self.features
         if isinstance(features, str) or not features:
@@ -65,6 +68,18 @@ class Coverage:
         check_count("clusters", self.clusters, unit="clusters")
         check_count("batch_size", self.batch_size)
         check_fidelity(self.fidelity)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it, and the scorer it returns, read beside a row's content."""
+        return self.features
+
+    needs = reads
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {"scorer": "Coverage", "algo_version": self.algo_version, **asdict(self)}
 
     def fit(self, pool: Dataset) -> CoveredBy:
         """Find the centres of the N rows of `pool`; return the scorer that measures against them."""

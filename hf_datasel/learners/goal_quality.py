@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,14 +50,33 @@ class GoalQuality:
     names: Mapping[str, str] = field(default_factory=dict)
     fidelity: Fidelity = "corrected"
 
+    columns = MergedQuality.columns
+    algo_version = 1
+
     def __post_init__(self) -> None:
         check_fidelity(self.fidelity)
         check_names(self.names, SIGNALS)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it, and the scorer it returns, read beside a row's content."""
+        return ("goal_bucket", *{**SIGNALS, **self.names}.values())
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Those of `reads` that must be there."""
+        return () if self.fidelity == "authors" else ("goal_bucket",)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {"scorer": "GoalQuality", "algo_version": self.algo_version, **asdict(self)}
 
     def fit(self, pool: Dataset) -> MergedQuality:
         """Measure the N rows of `pool`; return the scorer that merges them."""
         names = {**SIGNALS, **self.names}
         present = present_columns(pool, names)
+        check_bins(pool, self.needs)
         if not present:
             raise BadRow(
                 f"`pool` has none of the descriptor columns {sorted(names.values())}, expected at least one. Add them "
@@ -103,6 +122,20 @@ def present_columns(pool: Dataset, names: Mapping[str, str]) -> set[str]:
     if absent := sorted(name for key, name in names.items() if key not in present):
         logger.warning("`pool` has no column %s: those descriptors count as not measured in every row.", absent)
     return present
+
+
+def check_bins(pool: Dataset, needed: Sequence[str]) -> None:
+    """Refuse a pool without the columns that `GoalBins` writes.
+
+    Raises:
+        BadRow: some of the needed columns are not there.
+    """
+    absent = [name for name in needed if name not in pool.column_names]
+    if absent:
+        raise BadRow(
+            f"`pool` lacks {absent}, expected the columns of `GoalBins`. Put GoalBins() before it, or call "
+            f"`pool.map(GoalBins(), batched=True)`."
+        )
 
 
 def read_finite(pool: Dataset, name: Any) -> Scores:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from hf_datasel.errors import BadRow
-from hf_datasel.learners.goal_quality import check_names, present_columns, read_finite
-from hf_datasel.scorers.goal.ranking import ABLATIONS, BINS, METRICS, RankedScore, moments
+from hf_datasel.learners.goal_quality import check_bins, check_names, present_columns, read_finite
+from hf_datasel.scorers.goal.ranking import ABLATIONS, BINS, METRICS, REQUIRED, RankedScore, moments
 from hf_datasel.selectors.columns import read_column
 
 
@@ -33,8 +33,7 @@ class GoalScore:
 
     Raises:
         ValueError: a name or an ablation is unknown.
-        BadRow: the pool has no row with a question and an answer.
-        BadBudget: the columns of `GoalBins` are not there.
+        BadRow: the pool has no row with a question and an answer, or not the columns of `GoalBins`.
 
     Source: https://huggingface.co/papers/2603.12478, 2.3, 0.C.1, Table 5 (ablations), and its released builder.
 
@@ -50,6 +49,10 @@ class GoalScore:
     names: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
 
+    columns = RankedScore.columns
+    needs = REQUIRED
+    algo_version = 1
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "without", tuple(self.without))
         check_names(self.names, METRICS)
@@ -57,10 +60,21 @@ class GoalScore:
         if unknown:
             raise ValueError(f"`without` has {unknown}, expected any of {ABLATIONS}.")
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it, and the scorer it returns, read beside a row's content."""
+        return (*REQUIRED, *{**METRICS, **self.names}.values())
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {"scorer": "GoalScore", "algo_version": self.algo_version, **asdict(self)}
+
     def fit(self, pool: Dataset) -> RankedScore:
         """Measure the N rows of `pool`; return the scorer that ranks them."""
         names = {**METRICS, **self.names}
         present = present_columns(pool, names)
+        check_bins(pool, self.needs)
         complete = pc.equal(read_column(pool, "goal_status", "goal_status"), "ok")
         num_rows = pc.sum(complete).as_py() or 0
         if not num_rows:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from hf_datasel import learners as learner_room
 from hf_datasel import scorers as scorer_room
 from hf_datasel import selectors as selector_room
-from hf_datasel.contracts import Rule, Scorer
+from hf_datasel.contracts import Learner, Scorer
 from hf_datasel.errors import BadRecipe, DataselError
 from hf_datasel.recipe.binding import Problems, bind, plain
+from hf_datasel.recipe.columns import check_rows
 from hf_datasel.recipe.schema import (
     AnchorSection,
     PoolSection,
@@ -24,16 +26,23 @@ from hf_datasel.recipe.schema import (
     Source,
     TrainSection,
 )
-from hf_datasel.rows import Labels, check_columns, refuse_overlap
+from hf_datasel.rows import Labels
+from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard
 
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from hf_datasel.proxy import Proxy
 
 SECTIONS = ("pool", "anchors", "score", "select", "train", "publish")
-COLUMN_FIELDS = ("column", "group", "length_column", "balance")
+RULES = {
+    name: getattr(selector_room, name)
+    for name in selector_room.__all__
+    if hasattr(getattr(selector_room, name), "rank")
+}
+SCORERS: dict[str, Any] = {
+    **{name: getattr(room, name) for room in (scorer_room, learner_room) for name in room.__all__},
+    **{its.__name__: its for its in (CoverageFeatures, GoalBins, LeakGuard)},
+}
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -77,9 +86,9 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
     score = _section(ScoreSection, values, "score", problems, folder)
     train = _section(TrainSection, values, "train", problems, folder)
     publish = _section(PublishSection, values, "publish", problems, folder) or PublishSection()
-    rule = _named(values["select"], "select", selector_room, problems) if "select" in values else None
+    rule = _named(values["select"], "select", RULES, problems) if "select" in values else None
     beside = {
-        arm: _named(spec, f"train.beside.{arm}", selector_room, problems)
+        arm: _named(spec, f"train.beside.{arm}", RULES, problems)
         for arm, spec in (train.beside if train else {}).items()
     }
     rows = {
@@ -87,11 +96,9 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
         "anchors": _rows(anchors, "anchors", problems),
         "evaluation": _rows(train.evaluation if train else None, "train.evaluation", problems),
     }
-    scorers = _scorers(
-        score, score.proxy if score else None, rows["anchors"], pool.labels if pool else Labels(), problems
-    )
+    scorers = _scorers(score, score.proxy if score else None, rows, pool.labels if pool else Labels(), problems)
     all_scorers = score is not None and len(scorers) == len(score.scorers)
-    _check_rows(rows, pool, [rule, *beside.values()], scorers, all_scorers, problems)
+    check_rows(rows, pool.labels if pool else Labels(), [rule, *beside.values()], scorers, all_scorers, problems)
     for where, settings in (("train.target", train and train.target), ("score.warm_up", score and score.warm_up)):
         if settings:
             try:
@@ -111,10 +118,11 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
     )  # fmt: skip
 
 
-def scorers_on(recipe: Recipe, proxy: Proxy | None) -> tuple[Scorer, ...]:
+def scorers_on(recipe: Recipe, proxy: Proxy | None) -> tuple[Scorer | Learner, ...]:
     """The recipe's scorers on another proxy, for example the warmed-up one."""
     problems = Problems()
-    found = _scorers(recipe.score, proxy, recipe.anchor_rows, recipe.pool.labels, problems)
+    rows = {"anchors": recipe.anchor_rows, "evaluation": recipe.evaluation_rows}
+    found = _scorers(recipe.score, proxy, rows, recipe.pool.labels, problems)
     if problems:
         raise BadRecipe("\n".join(problems))
     return tuple(found)
@@ -153,12 +161,8 @@ def _local(path: str, folder: Path) -> str:
     return str((folder / path).resolve()) if (folder / path).exists() else path
 
 
-def _named(spec: Any, where: str, room: Any, problems: Problems, **given: Any) -> Any:
-    """`{ClassName: {arguments}}` as an instance of a class that the room exports."""
-    known = [
-        name for name in room.__all__ if hasattr(getattr(room, name), "__dataclass_fields__") and name[0].isupper()
-    ]
-    known = [name for name in known if hasattr(getattr(room, name), "rank") or hasattr(getattr(room, name), "columns")]
+def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, **given: Any) -> Any:
+    """`{ClassName: {arguments}}` as an instance of one of the known classes."""
     if not isinstance(spec, Mapping) or len(spec) != 1:
         problems.append(f"`{where}` is {spec!r}, expected one class with its arguments, of {', '.join(known)}.")
         return None
@@ -169,23 +173,25 @@ def _named(spec: Any, where: str, room: Any, problems: Problems, **given: Any) -
             f"`{where}.{name}` is unknown.{f' Did you mean `{close[0]}`?' if close else ''} Known: {', '.join(known)}."
         )
         return None
-    cls = getattr(room, name)
+    cls = known[name]
     wanted = {key: value for key, value in given.items() if key in cls.__dataclass_fields__}
     for key, value in wanted.items():
         if value is None:
-            problems.append(f"`{where}.{name}` needs `{key}`, expected it in the recipe's section of that name.")
+            place = {"evaluation": "train.evaluation", "proxy": "score.proxy"}.get(key, key)
+            problems.append(f"`{where}.{name}` needs `{place}`, expected it in the recipe. Add that section.")
             return None
     return bind(cls, arguments or {}, f"{where}.{name}", problems, **wanted)
 
 
 def _scorers(
-    section: ScoreSection | None, proxy: Proxy | None, anchors: Dataset | None, labels: Labels, problems: Problems
-) -> list[Scorer]:
+    section: ScoreSection | None, proxy: Proxy | None, rows: Mapping[str, Any], labels: Labels, problems: Problems
+) -> list[Scorer | Learner]:
     found = []
     for number, spec in enumerate(section.scorers if section else []):
         scorer = _named(
-            spec, f"score.scorers[{number}]", scorer_room, problems, proxy=proxy, anchors=anchors, labels=labels
-        )
+            spec, f"score.scorers[{number}]", SCORERS, problems,
+            proxy=proxy, labels=labels, anchors=rows["anchors"], evaluation=rows["evaluation"],
+        )  # fmt: skip
         if scorer is not None:
             found.append(scorer)
     return found
@@ -204,48 +210,6 @@ def _rows(source: Source | None, where: str, problems: Problems) -> Any:
             raise
         problems.append(f"`{where}.path` {source.path!r} cannot be read: {error}")
     return None
-
-
-def _check_rows(
-    rows: Mapping[str, Any],
-    pool: PoolSection | None,
-    rules: list[Rule | None],
-    scorers: list[Scorer],
-    all_scorers: bool,
-    problems: Problems,
-) -> None:
-    """Columns that are missing, and anchors that are not apart."""
-    for key, dataset in rows.items():
-        if dataset is not None:
-            try:
-                check_columns(dataset.column_names, pool.labels if pool else Labels())
-            except DataselError as error:
-                problems.append(str(error).replace("`pool`", f"`{key}`", 1))
-    if rows["pool"] is not None:
-        # While a scorer has faults of its own, nobody knows what it will write.
-        fields = COLUMN_FIELDS if all_scorers else COLUMN_FIELDS[1:]
-        there = {*rows["pool"].column_names, *(name for scorer in scorers for name in scorer.columns), "row_id"}
-        for rule in rules:
-            for name in fields:
-                column = getattr(rule, name, None)
-                if column is not None and column not in there:
-                    problems.append(
-                        f"`{type(rule).__name__}.{name}` is {column!r}, expected a column of the pool or of a scorer: "
-                        f"{sorted(there)}."
-                    )
-            checked = {getattr(rule, name, None) for name in COLUMN_FIELDS}
-            for column in getattr(rule, "reads", ()):
-                if column not in there and column not in checked:
-                    problems.append(
-                        f"`{type(rule).__name__}` reads {column!r}, expected a column of the pool or of a scorer: "
-                        f"{sorted(there)}."
-                    )
-    others = {key: rows[key] for key in ("pool", "evaluation") if rows[key] is not None}
-    if rows["anchors"] is not None:
-        try:
-            refuse_overlap(rows["anchors"], **others)
-        except DataselError as error:
-            problems.append(str(error))
 
 
 def _override(values: dict[str, Any], place: str, value: Any) -> None:

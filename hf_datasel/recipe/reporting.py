@@ -11,6 +11,7 @@ import numpy as np
 
 from hf_datasel.hub import Source
 from hf_datasel.hub.card import scorer_line
+from hf_datasel.recipe.columns import written
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.reports.independence import independence
 from hf_datasel.reports.utility_curve import utility_curve
@@ -28,7 +29,11 @@ NONE = "-"
 
 
 def gather(
-    recipe: Recipe, scored: Dataset, selections: Mapping[str, Selection], trained: Sequence[Mapping[str, Any]]
+    recipe: Recipe,
+    scored: Dataset,
+    selections: Mapping[str, Selection],
+    trained: Sequence[Mapping[str, Any]],
+    constraints: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything the card says, as JSON-like figures.
 
@@ -37,6 +42,7 @@ def gather(
         scored: N rows with their scores.
         selections: by arm, the recipe's own first.
         trained: one result per arm and seed; may be empty.
+        constraints: what the rule was to meet, and did; may be empty.
     """
     chosen = next(iter(selections.values()))
     scores = np.asarray(scored[score_column(recipe)][:], dtype=np.float64)
@@ -52,7 +58,8 @@ def gather(
         "arms": arms(trained),
         "verdict": verdict(arms(trained)),
         "trained": [{key: value for key, value in result.items() if key != "key"} for result in trained],
-        "composition": composition(recipe.pool_rows, selections),
+        "constraints": list(constraints),
+        "composition": composition(_told_apart(recipe, scored), selections),
         "overlaps": [
             {"arm": arm, "num_common": diff.num_common, "overlap": diff.overlap, "jaccard": diff.jaccard}
             for arm, diff in ((arm, chosen.diff(other)) for arm, other in list(selections.items())[1:])
@@ -76,8 +83,11 @@ def sources(recipe: Recipe) -> list[Source]:
 
 
 def score_column(recipe: Recipe) -> str:
-    """The score that the rule ranks by, or the first scorer's where the rule ranks by none."""
-    return str(getattr(recipe.rule, "column", None) or recipe.scorers[0].columns[0])
+    """The score that the rule ranks by, or the first there is where the rule ranks by none."""
+    columns = [written(scorer) for scorer in recipe.scorers]
+    # What writes no status writes remarks, such as bins, and no score.
+    first = next((names[0] for names in columns if f"{names[0]}_status" in names), columns[0][0])
+    return str(getattr(recipe.rule, "column", None) or first)
 
 
 def arms(trained: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -141,6 +151,13 @@ def composition(pool: Dataset, selections: Mapping[str, Selection]) -> list[dict
             ],
         })  # fmt: skip
     return tables
+
+
+def _told_apart(recipe: Recipe, scored: Dataset) -> Dataset:
+    """The pool's own columns, and those that the rule looks at."""
+    looked_at = getattr(recipe.rule, "reads", ())
+    names = [name for name in scored.column_names if name in recipe.pool_rows.column_names or name in looked_at]
+    return scored.select_columns(names)
 
 
 def draw(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +16,13 @@ from hf_datasel.hub import Published, publish, publish_model, render_card
 from hf_datasel.hub.client import check_repo_id
 from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import reporting
+from hf_datasel.recipe.arms import Arms
+from hf_datasel.recipe.columns import read_beside_content, written
+from hf_datasel.recipe.files import read_json, slug, write_json, write_text
 from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.rows import content_only, row_digest, with_row_ids
+from hf_datasel.rows.identity import values_digest, with_encoded_media
 from hf_datasel.runs import Runner, score, spec_key
 from hf_datasel.selectors import Selection, select
 
@@ -29,9 +30,7 @@ from hf_datasel.selectors import Selection, select
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datasel.contracts import Rule, Scorer
-
-logger = logging.getLogger(__name__)
+    from hf_datasel.contracts import Learner, Rule, Scorer
 
 SELECTED = "selected"  # the arm of the recipe's own rule
 SEEN = "seen_in_warmup"
@@ -73,19 +72,29 @@ class Run:
         """The pool with every scorer's columns, from `scores/` where they are finished there."""
         proxy, seen = self._warmed_proxy()
         scorers = scorers_on(self.recipe, proxy)
-        key = spec_key({"scorers": [spec_of(scorer) for scorer in scorers], "rows": self.contents})
+        specs = [spec_of(scorer) for scorer in scorers]
+        key = spec_key({"scorers": specs, "rows": self.contents, "read": self._read(scorers)})
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
             return self._join(folder / "scores.parquet")
+        began = time.monotonic()
         scored = score(
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
         )
         scored = scored.add_column(SEEN, [row_id in seen for row_id in scored["row_id"]])
-        columns = ["row_id", *(name for scorer in scorers for name in scorer.columns), SEEN]
+        columns = ["row_id", *(name for scorer in scorers for name in written(scorer)), SEEN]
         scored.select_columns(columns).to_parquet(str(folder / "scores.parquet"))
-        specs = [spec_of(scorer) for scorer in scorers]
-        write_json(folder / "done.json", {"key": key, "scorers": specs, "rows": len(scored)})
+        write_json(
+            folder / "done.json",
+            {"key": key, "scorers": specs, "rows": len(scored), "seconds": time.monotonic() - began},
+        )
         return self._join(folder / "scores.parquet")
+
+    def _read(self, scorers: Sequence[Scorer | Learner]) -> dict[str, str]:
+        """Digests of the columns, beside the rows' content, that decide what the scorers write."""
+        names = read_beside_content(self.pool, scorers)
+        columns = with_encoded_media(self.pool.select_columns(names).with_format(None))
+        return {name: values_digest(columns[name]) for name in names}
 
     def selections(self) -> dict[str, Selection]:
         """The recipe's selection, and those trained beside it, by arm; saved in `selection/` and `selection/<arm>/`."""
@@ -95,8 +104,31 @@ class Run:
         rules: dict[str, Rule] = {SELECTED: self.recipe.rule, **self.recipe.rules_beside}
         for arm, rule in rules.items():
             found[arm] = select(scored, rule, specs)
-            found[arm].save(self.folder / "selection" / ("" if arm == SELECTED else slug(arm)))
+            found[arm].save(self._selection_folder(arm))
+            self._account(rule, scored, self._selection_folder(arm))
         return found
+
+    def selection(self) -> Selection:
+        """The recipe's own selection, saved nowhere."""
+        return select(self.scored(), self.recipe.rule, read_json(self.folder / "scores" / "done.json")["scorers"])
+
+    def account(self, arm: str = SELECTED) -> str:
+        """What a rule that builds to constraints said of them, as text; empty for other rules."""
+        place = self._selection_folder(arm) / "constraints.txt"
+        return place.read_text(encoding="utf-8") if place.is_file() else ""
+
+    def _selection_folder(self, arm: str) -> Path:
+        return self.folder / "selection" / ("" if arm == SELECTED else slug(arm))
+
+    def _account(self, rule: Any, scored: Dataset, folder: Path) -> None:
+        """`constraints.txt` and `constraints.json`, of a rule that knows any."""
+        if not hasattr(rule, "build"):
+            for name in ("constraints.txt", "constraints.json"):  # of another rule, earlier
+                (folder / name).unlink(missing_ok=True)
+            return
+        build = rule.build(scored)
+        write_text(folder / "constraints.txt", f"{build}\n")
+        write_json(folder / "constraints.json", build.report)
 
     def trained(self) -> list[dict[str, Any]]:
         """One result per arm and seed, from `training/<arm>/seed-<n>/` where it is finished there.
@@ -104,22 +136,19 @@ class Run:
         Raises:
             DataselError: the recipe has no `train` section.
         """
-        train = self.recipe.train
-        if train is None or self.recipe.evaluation_rows is None:
-            raise DataselError(
-                "`recipe` has no `train` section, expected one to train. Add it, or run `datasel select`."
-            )
-        selections = self.selections()
-        results = [self._untrained()]
-        for arm, selection in selections.items():
-            results += [self._train_one(arm, selection, seed) for seed in train.seeds]
+        arms = Arms(self.recipe, self.contents, self.folder / "training")
+        assert self.recipe.train is not None  # noqa: S101 (Arms checked it)
+        results = [arms.untrained()]
+        for arm, selection in self.selections().items():
+            results += [arms.train(arm, selection, seed) for seed in self.recipe.train.seeds]
         return results
 
     def report(self, train: bool = True) -> str:
         """Do what is still to do, write `results.json`, `plots/` and `README.md`; the table for a terminal."""
         trained = self.trained() if train else []
         scored, selections = self.scored(), self.selections()
-        results = reporting.gather(self.recipe, scored, selections, trained)
+        constraints = read_json(self._selection_folder(SELECTED) / "constraints.json").get("constraints", [])
+        results = reporting.gather(self.recipe, scored, selections, trained, constraints)
         write_json(self.folder / "results.json", results)
         reporting.draw(self.recipe, scored, selections, results, self.folder / "plots")
         write_text(self.folder / "README.md", render_card(results))
@@ -193,101 +222,8 @@ class Run:
             )
         return concatenate_datasets([self.pool, columns.remove_columns("row_id")], axis=1)
 
-    def _untrained(self) -> dict[str, Any]:
-        train = self.recipe.train
-        assert train is not None  # noqa: S101 (checked by the caller)
-        folder = self.folder / "training" / "before"
-        key = spec_key(self._judged_by())
-        known = read_json(folder / "result.json")
-        if known.get("key") != key:
-            known = {
-                "key": key,
-                "arm": "before training",
-                "seed": None,
-                "rows": 0,
-                **self._measure(train.target.target),
-            }
-            write_json(folder / "result.json", known)
-        return known
 
-    def _train_one(self, arm: str, selection: Selection, seed: int) -> dict[str, Any]:
-        train = self.recipe.train
-        assert train is not None  # noqa: S101 (checked by the caller)
-        folder = self.folder / "training" / slug(arm) / f"seed-{seed}"
-        rows = [self.contents[index] for index in selection.indices]
-        key = spec_key({"target": asdict(train.target), "rows": rows, "seed": seed, **self._judged_by()})
-        known = read_json(folder / "result.json")
-        if known.get("key") == key:
-            return known
-        logger.info("Training %s, seed %d, on %d rows.", arm, seed, selection.num_kept)
-        began = time.monotonic()
-        trained = train.target.train(selection.kept, self.recipe.pool.labels, folder / "model", seed)
-        result = {
-            "key": key, "arm": arm, "seed": seed, "rows": trained.num_rows, "steps": trained.steps,
-            "epochs": trained.epochs, "train_loss": trained.train_loss, "seconds": time.monotonic() - began,
-            **self._measure(trained.folder),
-        }  # fmt: skip
-        write_json(folder / "result.json", result)
-        return result
-
-    def _judged_by(self) -> dict[str, Any]:
-        """What decides a figure beside the rows trained on."""
-        train, rows = self.recipe.train, self.recipe.evaluation_rows
-        assert train is not None and rows is not None  # noqa: S101 (checked by the caller)
-        return {
-            "weights": Proxy(train.target.target, train.target.revision).digest,
-            "labels": asdict(self.recipe.pool.labels),
-            "evaluation": [row_digest(row) for row in content_only(rows)],
-            "answers": train.max_new_tokens if train.answers else None,
-        }
-
-    def _measure(self, model: str, revision: str | None = None) -> dict[str, float]:
-        from hf_datasel.training import generate_answers, heldout_loss
-
-        train, rows = self.recipe.train, self.recipe.evaluation_rows
-        assert train is not None and rows is not None  # noqa: S101 (checked by the caller)
-        measured = {"heldout_loss": heldout_loss(model, rows, self.recipe.pool.labels, revision=revision)}
-        if train.answers:
-            from hf_datasel.metrics import AnswerAccuracy
-
-            answers = generate_answers(model, rows["prompt"][:], train.max_new_tokens, revision=revision)
-            measured |= AnswerAccuracy().compute(predictions=answers, references=rows["completion"][:])
-        return measured
-
-
-def spec_of(scorer: Scorer) -> dict[str, Any]:
+def spec_of(scorer: Scorer | Learner) -> dict[str, Any]:
     """The scorer's account of what decides its numbers."""
     spec: dict[str, Any] = getattr(scorer, "spec", {"scorer": type(scorer).__name__})
     return spec
-
-
-def slug(name: str) -> str:
-    """A folder name.
-
-    Example:
-        >>> slug("Best 20 %, bare ranking")
-        'best-20-bare-ranking'
-    """
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What a finished stage wrote, or nothing."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write whole or not at all."""
-    write_text(path, json.dumps(values, indent=1, default=list) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

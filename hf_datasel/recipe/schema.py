@@ -14,7 +14,7 @@ from hf_datasel.training import TargetTraining, WarmUp
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_datasel.contracts import Rule, Scorer
+    from hf_datasel.contracts import Learner, Rule, Scorer
 
 FILE_LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
@@ -95,7 +95,8 @@ class ScoreSection:
     """What scores the pool.
 
     Args:
-        scorers: each `{ClassName: {arguments}}`. `proxy`, `anchors` and `labels` are filled in from the recipe.
+        scorers: each `{ClassName: {arguments}}`, in the order they are called; learners among them are fitted on the pool
+            as scored so far. `proxy`, `anchors`, `labels` and `evaluation` are filled in from the recipe.
         proxy: the model that scores.
         warm_up: brief tuning of the proxy on a slice of the pool first.
     """
@@ -162,7 +163,7 @@ class Recipe:
     Args:
         pool, anchors, score, train, publish: the sections.
         select: `{RuleName: {arguments}}`.
-        scorers: the scorers of `score`, built (they hold no model yet). Rebuilt on the warmed-up proxy when there is
+        scorers: the scorers and learners of `score`, built (they hold no model yet). Rebuilt on the warmed-up proxy when there is
             a warm-up.
         rule: the rule of `select`, built.
         rules_beside: the rules of `train.beside`, built.
@@ -176,7 +177,7 @@ class Recipe:
     anchors: AnchorSection | None
     train: TrainSection | None
     publish: PublishSection
-    scorers: tuple[Scorer, ...]
+    scorers: tuple[Scorer | Learner, ...]
     rule: Rule
     rules_beside: dict[str, Rule]
     resolved: dict[str, Any]

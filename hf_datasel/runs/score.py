@@ -74,7 +74,7 @@ def score(
         )
     if runner != "local" and journal is None:
         raise ValueError(f"`journal` is missing, expected a file whose folder holds the work of runner={runner!r}.")
-    check_pool(pool, [scorer for scorer in scorers if not isinstance(scorer, Learner)])
+    check_pool(pool, [scorer for scorer in scorers if hasattr(scorer, "columns")])
     scored = with_row_ids(pool)
     content = content_only(pool.with_format(None), *text_fields(scorers))
     for given in scorers:
@@ -107,7 +107,7 @@ def _with_columns(content: Dataset, scored: Dataset, names: Sequence[str]) -> Da
     )
 
 
-def check_pool(pool: Dataset, scorers: Sequence[Scorer]) -> None:
+def check_pool(pool: Dataset, scorers: Sequence[Any]) -> None:
     """Refuse a pool that these scorers cannot score.
 
     Raises:

@@ -55,6 +55,8 @@ class SelfConsistency:
         """Columns that it reads beside a row's content."""
         return (self.samples,)
 
+    needs = reads
+
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""

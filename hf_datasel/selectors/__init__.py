@@ -15,6 +15,7 @@ from hf_datasel.selectors.comparison import SelectionDiff
 from hf_datasel.selectors.covered_top_fraction import CoveredTopFraction
 from hf_datasel.selectors.d2_pruning import D2Pruning
 from hf_datasel.selectors.facility_location import FacilityLocation
+from hf_datasel.selectors.for_goal import ForGoal
 from hf_datasel.selectors.full import Full
 from hf_datasel.selectors.goal.report import GoalBuild
 from hf_datasel.selectors.goal.settings import AutoBudget, Oversampling, ShareFloor, ShareRange, SourceFloors
@@ -42,6 +43,7 @@ __all__ = [
     "CoveredTopFraction",
     "D2Pruning",
     "FacilityLocation",
+    "ForGoal",
     "Full",
     "GoalBuild",
     "GoalBuilder",

@@ -111,8 +111,15 @@ def _floors(top: int, min_fraction: float, expected_fraction: float) -> SourceFl
     return SourceFloors("goal_source_group", top, min_fraction, expected_fraction)
 
 
-GOAL_PROFILES = {
-    goal.name: goal
+class _Profiles(dict[str, GoalProfile]):
+    """Goals by name."""
+
+    def __missing__(self, name: object) -> GoalProfile:
+        raise BadBudget(f"`goal` is {name!r}, expected one of {', '.join(self)}.")
+
+
+GOAL_PROFILES = _Profiles(
+    (goal.name, goal)
     for goal in (
         GoalProfile(
             "MinLoss", 12_900, _budget((12_000, 72_000), 0.014, 16, 0.93, 3.5, (2_600, 1.6)), (0.15, 0.32), 0.05,
@@ -131,4 +138,4 @@ GOAL_PROFILES = {
             Oversampling(1.35, 2.9, 4.2), _floors(16, 0.0025, 0.38),
         ),
     )
-}  # fmt: skip
+)  # fmt: skip

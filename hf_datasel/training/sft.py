@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from hf_datasel.rows.vision import IMAGES
 if TYPE_CHECKING:
     from datasets import Dataset
     from peft import PeftConfig
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainerCallback
     from transformers.trainer_utils import TrainOutput
 
     from hf_datasel.rows.reader import Reader
@@ -114,6 +114,7 @@ def run_sft(
     output_dir: Path,
     arguments: Mapping[str, Any],
     peft_config: PeftConfig | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainOutput:
     """Train with the stock SFTTrainer and save model and tokenizer.
 
@@ -125,6 +126,7 @@ def run_sft(
         output_dir: the folder to save to.
         arguments: of SFTConfig, over this package's defaults.
         peft_config: of an adapter to train instead of the weights.
+        callbacks: of the Trainer, beside its own.
     """
     config = sft_config()
     from trl.trainer.sft_trainer import SFTTrainer
@@ -148,6 +150,7 @@ def run_sft(
             train_dataset=_as_messages(rows) if labels.assistant_only_loss else rows,
             processing_class=reader,
             peft_config=peft_config,
+            callbacks=list(callbacks),
         )
         result: TrainOutput = trainer.train()
         trainer.save_model(str(output_dir))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +27,7 @@ from hf_datasel.training.sft import (
 if TYPE_CHECKING:
     from datasets import Dataset
     from peft import LoraConfig
+    from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,14 @@ class TargetTraining:
         if problems:
             raise BadRecipe("\n".join(problems))
 
-    def train(self, dataset: Dataset, labels: Labels, output_dir: str | Path, seed: int = 0) -> TrainedTarget:
+    def train(
+        self,
+        dataset: Dataset,
+        labels: Labels,
+        output_dir: str | Path,
+        seed: int = 0,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> TrainedTarget:
         """Fine-tune on the rows of `dataset` that have a loss; save model and tokenizer.
 
         On one machine without a GPU, the same seed gives the same weights bit for bit.
@@ -131,6 +139,7 @@ class TargetTraining:
             labels: the options the rows were scored with.
             output_dir: the folder to save to.
             seed: of row order, dropout and new adapter weights.
+            callbacks: of the Trainer, such as `CurveCallback`.
 
         Raises:
             BadRecipe: see `check`.
@@ -142,7 +151,7 @@ class TargetTraining:
         reader = load_reader(self.target, labels, **code)
         rows, excluded = trainable_rows(dataset, reader, labels)
         result = run_sft(
-            self.target, reader, rows, labels, Path(output_dir), self._arguments(seed), self._lora_config()
+            self.target, reader, rows, labels, Path(output_dir), self._arguments(seed), self._lora_config(), callbacks
         )
         return TrainedTarget(
             folder=str(output_dir),

@@ -26,6 +26,7 @@ from hf_datasel.selectors import (
     CoveredTopFraction,
     D2Pruning,
     FacilityLocation,
+    ForGoal,
     Full,
     GoalBuilder,
     KCenter,
@@ -71,6 +72,7 @@ CASES: dict[str, Case] = {
     ),
     "D2Pruning": Case(tuple(D2Pruning("s", "e", fraction) for fraction in (0.01, 0.1, 0.5))),
     "FacilityLocation": Case(tuple(FacilityLocation("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
+    "ForGoal": Case(tuple(ForGoal("Temp", "s", count=count) for count in (1, 10, 40)), prefixes=False),
     "Full": Case((Full(),), by_score=False, pool_order=True),
     "GoalBuilder": Case(
         tuple(
@@ -126,6 +128,25 @@ RULES = [
 NAN = float("nan")
 
 
+def goal_columns(groups: list[str], texts: list[str]) -> dict[str, list[Any]]:
+    """What `GoalBins` and `GoalScore` would add, made up from groups and texts."""
+    kinds = ["short_video" if group == "web" else "image_qa" for group in groups]
+    return {
+        "goal_bucket": kinds,
+        "goal_temporal": ["Temporal" if kind == "short_video" else "Static" for kind in kinds],
+        "goal_source_group": groups,
+        **{
+            f"goal_{name}": ["short"] * len(kinds) for name in ("duration", "form", "question_length", "answer_length")
+        },
+        "goal_text_key": texts,
+        "goal_media_key": groups,
+        "goal_video_id": [
+            f"clip {text}" if kind == "short_video" else None for text, kind in zip(texts, kinds, strict=True)
+        ],
+        "goal_vds3": [0.0] * len(kinds),
+    }
+
+
 def make_pool(with_ids: bool) -> Dataset:
     """120 rows, each there twice; many equal scores, a quarter of them NaN or missing."""
     draw = random.Random(0)  # noqa: S311
@@ -137,6 +158,7 @@ def make_pool(with_ids: bool) -> Dataset:
         "e": [[draw.gauss(0, 1) for _ in range(4)] for _ in range(60)] * 2,
         "group": ["web", "book", "code"] * 40,
     }
+    rows |= goal_columns(rows["group"], rows["text"])
     if with_ids:
         rows["row_id"] = [f"{draw.random():.10f}" for _ in range(120)]
     return Dataset.from_dict(rows)
@@ -250,6 +272,7 @@ def test_a_pool_without_scores_or_without_the_column_is_refused(rule: Rule, case
 def test_one_row_is_a_pool(name: str) -> None:
     one = Dataset.from_dict(
         {"row_id": ["a"], "text": ["x"], "s": [7.0], "num_tokens": [5], "group": ["web"], "e": [[1.0, 0.0]]}
+        | goal_columns(["web"], ["x"])
     )
     assert CASES[name].budgets[0].rank(one).tolist() == [0]
 

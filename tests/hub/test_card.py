@@ -16,6 +16,10 @@ RESULTS = {
     "protocol": "B", "seeds": 3, "has_answers": False, "verdict": "Lowest: **a**.",
     "arms": [{"arm": "a | <script>alert(1)</script>", "rows": 2, "epochs": 4.0, "heldout_loss": LOSS}],
     "trained": [], "overlaps": [{"arm": "b", "num_common": 1, "overlap": 0.5, "jaccard": 1 / 3}],
+    "constraints": [
+        {"name": "source 'a|b' at least", "required": 3, "achieved": 2, "met": False, "note": "too few | left"},
+        {"name": "rows", "required": 2, "achieved": 2, "met": True, "note": ""},
+    ],
     "composition": [{"column": "task", "arms": ["pool", "a"], "lines": [{"value": "x|y", "shares": [0.5, 1.0]}]}],
     "statuses": [{"status": "ok", "rows": 7}, {"status": "empty_completion", "rows": 1}],
     "independence": {"slope": 0.0, "r_squared": 0.5, "t_statistic": 2.0, "largest_acf": 0.1, "passed": False},
@@ -30,7 +34,7 @@ def test_every_figure_is_on_the_card():
     for expected in (
         "license: mit", "# Title", "**2 of 8 rows** (25.0 %)", "lowest kept score 0.25", "1 rows have no score",
         "| 2 | 4 | 2 [1.9, 2.1] |", "Lowest: **a**.", "Small.", "| ok | 7 |", "| empty_completion | 1 |", "| b | 1 | 50.0 % | 0.3333 |",
-        "R² 0.5", "Outside its gate", "peaks at 60.0 %", "| OneStepTrain | abc |", "A; B", "python 3.11",
+        "R² 0.5", "Outside its gate", "peaks at 60.0 %", "| OneStepTrain | abc |", "A; B", "python 3.11", "| 3 | 2 | **no**: too few", "| rows | 2 | 2 | yes |",
     ):  # fmt: skip
         assert expected in card, expected
 
@@ -38,6 +42,7 @@ def test_every_figure_is_on_the_card():
 def test_text_cannot_break_out_of_a_table():
     card = render_card(RESULTS)
     assert "<script>" not in card
+    assert "source 'a\\|b' at least" in card and "too few \\| left" in card
     assert "a \\| &lt;script&gt;" in card and "| x\\|y | 50.0 % | 100.0 % |" in card
 
 

@@ -111,3 +111,14 @@ def test_columns_in_groups_of_settings_are_checked_too():
     assert "`GoalBuilder` reads 'kee'" in message and "'writer', expected" not in message
     message = problems({"select": {"GoalBuilder": {**BUILDER, "modality": {"column": "writer", "vales": []}}}})
     assert "`select.GoalBuilder.modality.vales` is unknown. Did you mean `values`?" in message
+
+
+def test_what_a_scorer_needs_must_be_there_before_it():
+    scorers = [{"GoalScore": {}}, {"GoalBins": {"source": "origin"}}, {"LeakGuard": {}}, {"GoalSkore": {}}]
+    assert "`score.scorers[3].GoalSkore` is unknown. Did you mean `GoalScore`?" in problems({"score.scorers": scorers})
+    message = problems({"score.scorers": scorers[:3], "select": {"TopCount": {"column": "goal_score", "count": 2}}})
+    assert "`GoalScore` needs the columns ['goal_status'" in message and "GoalBins writes them" in message
+    assert "`GoalBins` needs the columns ['origin'], expected them in the pool" in message
+    assert "LeakGuard" not in message  # the evaluation of `train` is what it guards
+    missing = problems({"score.scorers": scorers[1:3], "train": None})
+    assert "`score.scorers[1].LeakGuard` needs `train.evaluation`" in missing

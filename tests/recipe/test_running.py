@@ -83,3 +83,44 @@ def test_a_recipe_without_training_still_gives_a_card(sections, tmp_path):
     text = run(sections, tmp_path).report(train=False)
     assert "'kept': 2" in text
     assert "**2 of 5 rows**" in (tmp_path / "run" / "README.md").read_text()
+
+
+GOAL = {
+    "score": {"scorers": [{"GoalBins": {"source": "origin"}}, {"GoalScore": {}}]},
+    "select": {"TopCount": {"column": "goal_score", "count": 2}},
+}
+
+
+def with_origins(sections, folder, origins):
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    write(folder / "pool.jsonl", [{**row, "origin": origin} for row, origin in zip(rows, origins, strict=True)])
+    return {"pool": sections["pool"], **GOAL}
+
+
+def test_a_learner_in_a_recipe_is_fitted_on_what_was_scored_before_it(sections, tmp_path):
+    from hf_datasel import GoalBins, GoalScore, score
+
+    found = run(with_origins(sections, tmp_path, "aabbc"), tmp_path)
+    expected = score(found.pool, GoalBins(source="origin"), GoalScore())
+    assert found.scored()["goal_score"][:] == expected["goal_score"][:]
+    assert [spec["scorer"] for spec in found.selections()["selected"].scorers] == ["GoalBins", "GoalScore"]
+    assert "| GoalScore |" in (found.report(train=False) and (tmp_path / "run" / "README.md").read_text())
+
+
+def test_another_value_of_a_column_that_a_scorer_reads_scores_anew_and_one_that_none_reads_does_not(
+    sections, tmp_path
+):
+    first = run(with_origins(sections, tmp_path, "aabbc"), tmp_path).scored()
+    written = (tmp_path / "run/scores/scores.parquet").stat().st_mtime_ns
+    again = run(with_origins(sections, tmp_path, "aabbc"), tmp_path)
+    assert again.scored()["goal_score"][:] == first["goal_score"][:]
+    assert (tmp_path / "run/scores/scores.parquet").stat().st_mtime_ns == written
+    other = run(with_origins(sections, tmp_path, "aaaab"), tmp_path).scored()
+    assert other["goal_source"][:] == list("aaaab") and other["goal_score"][:] != first["goal_score"][:]
+
+
+def test_another_setting_of_a_learner_scores_anew(sections, tmp_path):
+    plain = with_origins(sections, tmp_path, "aabbc")
+    first = run(plain, tmp_path).scored()["goal_score"][:]
+    plain["score"] = {"scorers": [{"GoalBins": {"source": "origin"}}, {"GoalScore": {"without": ["ppl"]}}]}
+    assert run(plain, tmp_path).scored()["goal_score"][:] != first

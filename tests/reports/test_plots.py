@@ -284,3 +284,37 @@ def test_without_scores_there_is_a_clear_error_and_no_file(plot: Callable[..., P
     with pytest.raises(DataselError, match="has 0 scored rows of 4, expected at least"):
         plot([NAN] * 4, tmp_path / "none.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_composition_draws_every_share_where_it_belongs():
+    bars = {"pool": {"image": 0.75, "video": 0.25}, "Temp+": {"video": 0.5, "image": 0.48, "text": 0.02}}
+    figure = plots.figure_composition(bars, "modality")
+    found = [(round(bar.get_x(), 6), round(bar.get_width(), 6)) for bar in figure.axes[0].patches if bar.get_width()]
+    # Values in the order they first come; a value that a bar lacks takes no room.
+    assert found == [(0.0, 0.75), (0.75, 0.25), (0.0, 0.48), (0.48, 0.5), (0.98, 0.02)]
+    said = words(figure)
+    assert "75" in said and "48" in said and "Shares of modality" in said
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["image", "video", "text"]
+
+
+def test_more_values_than_colours_are_refused():
+    with pytest.raises(DataselError, match="has 10 values, expected 1 to 9"):
+        plots.figure_composition({"pool": {str(n): 0.1 for n in range(10)}}, "source")
+
+
+def test_convergence_draws_means_bands_the_reference_and_the_peak_match():
+    curves = {
+        "a": [[(0, 5.0), (10, 3.0), (20, 1.0)], [(0, 5.0), (10, 4.0), (20, 2.0)]],
+        "full": [[(0, 5.0), (100, 3.0), (200, 2.5)]],
+    }
+    axes = plots.figure_convergence(curves, "full").axes[0]
+    by_name = {line.get_label(): line for line in axes.lines}
+    assert by_name["a"].get_xydata().tolist() == [[10, 3.5], [20, 1.5]]  # the start has no place on a logarithmic axis
+    assert axes.get_xscale() == "log"
+    level = next(line for line in axes.lines if set(line.get_ydata()) == {2.5})
+    assert level.get_ydata()[0] == 2.5
+    (dot,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert dot.get_xydata().tolist() == [[15.0, 2.5]]  # half-way from 3.5 to 1.5
+    assert len(axes.collections) == 2
+    with pytest.raises(DataselError, match="`baseline` is 'uniform'"):
+        plots.figure_convergence(curves, "uniform")

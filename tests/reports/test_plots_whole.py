@@ -23,6 +23,11 @@ ODD = "costs $5_{x\\frac vs $6\nsecond line & <b> % # ~ ^ and a name much longer
 ODD_ROW = {"prompt": ODD * 9, "completion": "W" * 400 + ODD, "ost_utility": 1.0, "row_id": "W" * 60}
 GOOD = [{"arm": arm, "seed": seed, "value": seed + 0.5} for arm in (ODD, "full", "a" * 90) for seed in range(3)]
 
+CURVES = {
+    "a": [[(0, 5.0), (10, 3.0), (20, 1.5)], [(0, 5.0), (10, 2.5), (20, 1.9)]],
+    "full": [[(0, 5.0), (100, 3.0), (200, 2.0)], [(0, 5.0), (100, 3.0), (200, 2.2)]],
+}
+
 FIGURES: dict[str, Callable[[], Any]] = {
     "histogram": lambda: plots.figure_histogram(np.append(HEAVY, np.nan), threshold=0.003),
     "histogram, loss change": lambda: plots.figure_histogram(HEAVY, threshold=0.003, as_loss_change=True),
@@ -44,6 +49,14 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "arms": lambda: plots.figure_arms(GOOD),
     "arms, odd metric": lambda: plots.figure_arms(GOOD, metric=ODD, unit=ODD, lower_is_better=True),
     "arms, one run": lambda: plots.figure_arms(GOOD[:1]),
+    "composition": lambda: plots.figure_composition(
+        {"pool": {"image": 0.8, "video": 0.2}, "a": {"video": 1.0}}, "modality"
+    ),
+    "composition, odd names": lambda: plots.figure_composition({ODD: {f"{n} {ODD}": 1 / 9 for n in range(9)}}, ODD),
+    "convergence": lambda: plots.figure_convergence(CURVES, "full"),
+    "convergence, odd names": lambda: plots.figure_convergence(
+        {ODD: CURVES["full"], ODD * 2: CURVES["a"]}, ODD, ODD, ODD
+    ),
     "rows": lambda: plots.figure_rows([ODD_ROW] * 3, [ODD_ROW]),
     "rows, odd names": lambda: plots.figure_rows([ODD_ROW | {ODD: 1.0}], [], column=ODD, unit=ODD),
     "rows, no side": lambda: plots.figure_rows([], [ODD_ROW]),

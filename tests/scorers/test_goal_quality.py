@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hf_datasel.errors import BadBudget, BadRow
+from hf_datasel.errors import BadRow
 from hf_datasel.learners import GoalQuality
 from hf_datasel.scorers.goal import MergedQuality
 from hf_datasel.scorers.goal.merge import SPREAD, consistency_guess, merged_quality, robust_spread
@@ -111,7 +111,7 @@ def test_what_is_wrong_is_named():
         GoalQuality().fit(Dataset.from_dict({"goal_bucket": ["v"]}))
     with pytest.raises(BadRow, match="`pool` has no rows"):
         GoalQuality().fit(Dataset.from_dict({"optical_flow": []}))
-    with pytest.raises(BadBudget, match="`goal_bucket` is 'goal_bucket', expected a column"):
+    with pytest.raises(BadRow, match=r"`pool` lacks \['goal_bucket'\], expected the columns of `GoalBins`"):
         GoalQuality().fit(Dataset.from_dict({"optical_flow": [1.0]}))
     with pytest.raises(ValueError, match=r"`names` has \['flow'\]"):
         GoalQuality(names={"flow": "x"})

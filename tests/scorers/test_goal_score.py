@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hf_datasel.errors import BadBudget, BadRow
+from hf_datasel.errors import BadRow
 from hf_datasel.learners import GoalScore
 from hf_datasel.scorers.goal import GoalBins, RankedScore
 from hf_datasel.scorers.goal.ranking import (
@@ -163,7 +163,7 @@ def test_what_is_wrong_is_named():
         GoalScore().fit(Dataset.from_dict({"prompt": ["a"], "completion": [""]}).map(GoalBins()))
     with pytest.raises(BadRow, match="`pool` has no rows"):
         GoalScore().fit(Dataset.from_dict({"goal_status": []}))
-    with pytest.raises(BadBudget, match="`goal_status` is 'goal_status', expected a column"):
+    with pytest.raises(BadRow, match=r"`pool` lacks \['goal_status', .* expected the columns of `GoalBins`"):
         GoalScore().fit(Dataset.from_dict({"prompt": ["a"]}))
     with pytest.raises(BadRow, match=r"`batch` lacks \['goal_bucket'"):
         scorer = RankedScore(1, {}, {}, MOMENTS)

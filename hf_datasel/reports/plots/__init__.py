@@ -1,6 +1,8 @@
 """One file per figure. Each has `plot_…`, which writes a PNG, and `figure_…`, which returns the matplotlib Figure."""
 
 from hf_datasel.reports.plots.arms import figure_arms, plot_arms
+from hf_datasel.reports.plots.composition import figure_composition, plot_composition
+from hf_datasel.reports.plots.convergence import figure_convergence, plot_convergence
 from hf_datasel.reports.plots.histogram import figure_histogram, plot_histogram
 from hf_datasel.reports.plots.independence import figure_independence, plot_independence
 from hf_datasel.reports.plots.rows import figure_rows, plot_rows
@@ -9,11 +11,15 @@ from hf_datasel.reports.plots.utility_curve import figure_utility_curve, plot_ut
 
 __all__ = [
     "figure_arms",
+    "figure_composition",
+    "figure_convergence",
     "figure_histogram",
     "figure_independence",
     "figure_rows",
     "figure_utility_curve",
     "plot_arms",
+    "plot_composition",
+    "plot_convergence",
     "plot_histogram",
     "plot_independence",
     "plot_rows",

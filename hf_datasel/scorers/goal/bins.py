@@ -152,13 +152,18 @@ class GoalBins:
         return tuple(name for name in (*TEXT_COLUMNS, *self._named) if name is not None)
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """Those of `reads` that must be there."""
+        return tuple(name for name in self._named if name is not None)
+
+    @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the columns."""
         return {"scorer": "GoalBins", "algo_version": self.algo_version, **asdict(self)}
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """The bins of B rows (or one): see the class."""
-        own = [name for name in self._named if name is not None]
+        own = self.needs
         missing = [name for name in own if name not in batch]
         if missing:
             raise BadRow(

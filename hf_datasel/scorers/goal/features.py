@@ -50,6 +50,11 @@ class CoverageFeatures:
     columns = ("text_features", "vision_features")
     algo_version = 1
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers."""
+        return {"scorer": "CoverageFeatures", "algo_version": self.algo_version}
+
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """The features of B rows (or one): see the class."""
         found, size, single = columns_of(batch, (*TEXT_COLUMNS, *MEDIA_COLUMNS))

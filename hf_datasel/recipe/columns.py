@@ -1,0 +1,94 @@
+"""Columns that a recipe counts on: what its rows have, what its scorers add, what its rules look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hf_datasel.contracts import Learner, Rule, Scorer
+from hf_datasel.errors import DataselError
+from hf_datasel.rows import Labels, check_columns, refuse_overlap
+from hf_datasel.rows.identity import CONTENT_COLUMNS
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+COLUMN_FIELDS = ("column", "group", "length_column", "balance")
+
+
+def check_rows(
+    rows: Mapping[str, Any],
+    labels: Labels,
+    rules: Sequence[Rule | None],
+    scorers: Sequence[Scorer | Learner],
+    all_scorers: bool,
+    problems: list[str],
+) -> None:
+    """Columns that are missing, and anchors that are not apart.
+
+    Args:
+        rows: of `pool`, `anchors` and `evaluation`; None where there are none, or they could not be read.
+        labels: of the pool.
+        rules: the recipe's, None for one with faults of its own.
+        scorers: the recipe's, in their order.
+        all_scorers: whether none of them had faults of its own: while one has, nobody knows what it will write.
+        problems: gets one line per fault.
+    """
+    for key, dataset in rows.items():
+        if dataset is not None:
+            try:
+                check_columns(dataset.column_names, labels)
+            except DataselError as error:
+                problems.append(str(error).replace("`pool`", f"`{key}`", 1))
+    if rows["pool"] is not None:
+        there = {*rows["pool"].column_names, "row_id"}
+        for scorer in scorers:
+            if all_scorers:
+                _check_needs(scorer, there, problems)
+            there |= {*written(scorer)}
+        for rule in rules:
+            _check_rule(rule, there, all_scorers, problems)
+    others = {key: rows[key] for key in ("pool", "evaluation") if rows[key] is not None}
+    if rows["anchors"] is not None:
+        try:
+            refuse_overlap(rows["anchors"], **others)
+        except DataselError as error:
+            problems.append(str(error))
+
+
+def read_beside_content(pool: Dataset, scorers: Sequence[Scorer | Learner]) -> list[str]:
+    """Columns of the pool, beside the rows' content, that some scorer reads: they decide its numbers too."""
+    names = {name for scorer in scorers for name in getattr(scorer, "reads", ())}
+    return [name for name in pool.column_names if name in names and name not in CONTENT_COLUMNS]
+
+
+def written(scorer: Any) -> tuple[str, ...]:
+    """Names of the columns that a scorer, or what a learner returns, will write; its score first."""
+    return tuple(scorer.columns)
+
+
+def _check_needs(scorer: Any, there: set[str], problems: list[str]) -> None:
+    absent = [name for name in getattr(scorer, "needs", ()) if name not in there]
+    if absent:
+        hint = " GoalBins writes them." if all(name.startswith("goal_") for name in absent) else ""
+        problems.append(
+            f"`{type(scorer).__name__}` needs the columns {absent}, expected them in the pool or of a scorer before it."
+            f"{hint} There are: {sorted(there)}."
+        )
+
+
+def _check_rule(rule: Rule | None, there: set[str], all_scorers: bool, problems: list[str]) -> None:
+    for name in COLUMN_FIELDS if all_scorers else COLUMN_FIELDS[1:]:
+        column = getattr(rule, name, None)
+        if column is not None and column not in there:
+            problems.append(
+                f"`{type(rule).__name__}.{name}` is {column!r}, expected a column of the pool or of a scorer: "
+                f"{sorted(there)}."
+            )
+    checked = {getattr(rule, name, None) for name in COLUMN_FIELDS}
+    for column in getattr(rule, "reads", ()):
+        if column not in there and column not in checked:
+            problems.append(
+                f"`{type(rule).__name__}` reads {column!r}, expected a column of the pool or of a scorer: {sorted(there)}."
+            )

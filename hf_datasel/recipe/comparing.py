@@ -1,0 +1,274 @@
+"""Several selections under one training contract: metric against training samples, peak match, reduction factor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_datasel.errors import BadRecipe
+from hf_datasel.hub.card import render
+from hf_datasel.recipe.arms import Arms
+from hf_datasel.recipe.files import read_json, slug, write_json, write_text
+from hf_datasel.recipe.loading import load_recipe
+from hf_datasel.recipe.running import Run
+from hf_datasel.recipe.schema import Recipe
+from hf_datasel.reports.convergence import matches
+from hf_datasel.runs import Runner, spec_key
+from hf_datasel.selectors import Full, GoalBuilder, Random, Selection, UniformControl, control_of, select
+
+
+if TYPE_CHECKING:
+    from hf_datasel.contracts import Rule
+
+logger = logging.getLogger(__name__)
+
+FULL, UNIFORM, RANDOM = "full", "uniform 10x", "random"
+TIMES = 10
+METRIC = "heldout_loss"
+
+
+def compare(
+    recipes: Mapping[str, Recipe | str | Path] | Sequence[str | Path],
+    folder: str | Path,
+    points: int = 5,
+    runner: Runner = "local",
+    processes: int = 1,
+) -> dict[str, Any]:
+    """Train on the selections of several recipes under one contract, and say when each is as good as all of the pool.
+
+    Beside the selections: `random` (as many rows as each of them), `uniform 10x` (ten times the rows of the largest, no
+    copies) and `full`. Every arm is trained for each seed and measured `points` times in training. Writes
+    `results.json`, `convergence.png` and `README.md`. Scores that recipes share are computed once; finished scores and
+    trainings in the folder are reused, so a stopped study goes on where it stopped.
+
+    Args:
+        recipes: by the name of their arm, or files, named as they are. All must have the same pool, target, training
+            settings, evaluation and seeds.
+        folder: made if missing.
+        points: measurements of a training, evenly spaced; the paper saves 5 times.
+        runner, processes: who scores (see `score`).
+
+    Returns:
+        What `results.json` holds: `trained` (a curve for each arm and seed), `matches` (peak match and reduction against
+        `full` and `uniform 10x`), `overlap` (Jaccard of the arms' rows), `arms`.
+
+    Raises:
+        BadRecipe: the recipes differ in more than scores and selection, or have no `train` section.
+
+    Source: https://huggingface.co/papers/2603.12478, Figure 1, Table 1 (peak match, reduction) and 2.1 (the contract).
+
+    Example:
+        >>> compare(["recipes/goal_temp.yaml", "recipes/nowhere.yaml"], "runs/study")
+        Traceback (most recent call last):
+        hf_datasel.errors.BadRecipe: `recipe` 'recipes/nowhere.yaml' does not exist, expected a YAML file.
+    """
+    if isinstance(recipes, Mapping):
+        loaded = {name: its if isinstance(its, Recipe) else load_recipe(its) for name, its in recipes.items()}
+    else:
+        loaded = load_recipes(recipes)
+    return Comparison(loaded, Path(folder), points, runner, processes).report()
+
+
+def load_recipes(files: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
+    """Recipes by the names of their files.
+
+    Raises:
+        BadRecipe: two files have one name, or a recipe has faults.
+    """
+    if len({Path(file).stem for file in files}) < len(files):
+        raise BadRecipe(f"`recipes` has {[str(file) for file in files]}, expected different file names.")
+    return {Path(file).stem: load_recipe(file, overrides) for file in files}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A study in the making: see `compare`.
+
+    Args:
+        recipes: by the name of their arm.
+        folder, points, runner, processes: see `compare`.
+    """
+
+    recipes: Mapping[str, Recipe]
+    folder: Path
+    points: int = 5
+    runner: Runner = "local"
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        problems = contract_problems(self.recipes)
+        if self.points < 1:
+            problems.append(f"`points` is {self.points}, expected at least 1.")
+        if problems:
+            raise BadRecipe("\n".join(problems))
+
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """One run of each recipe; those that score alike share a folder, and so their scores."""
+        found = {}
+        for name, recipe in self.recipes.items():
+            alike = spec_key({key: recipe.resolved.get(key) for key in ("pool", "anchors", "score")})
+            found[name] = Run(recipe, self.folder / "scored" / alike, self.runner, self.processes)
+        return found
+
+    @cached_property
+    def selections(self) -> dict[str, Selection]:
+        """By arm: of each recipe, and of the baselines; saved in `selections/`."""
+        found = {name: run.selection() for name, run in self.runs.items()}
+        first = next(iter(self.runs.values())).scored()
+        for name, rule in self._baselines(found).items():
+            found[name] = select(first, rule)
+        if found[UNIFORM].num_kept == first.num_rows:
+            logger.warning("The pool is no larger than %s: the arm %s stands for it.", UNIFORM, FULL)
+            del found[UNIFORM]
+        for name, selection in found.items():
+            selection.save(self.folder / "selections" / slug(name))
+        return found
+
+    def trained(self) -> list[dict[str, Any]]:
+        """One result per arm and seed, each with its curve; the untrained target first."""
+        run = next(iter(self.runs.values()))
+        arms = Arms(run.recipe, run.contents, self.folder / "training", self.points)
+        train = run.recipe.train
+        assert train is not None  # noqa: S101 (the contract was checked)
+        # Seed by seed, so that a study that is stopped has whole comparisons.
+        found = [arms.train(arm, its, seed) for seed in train.seeds for arm, its in self.selections.items()]
+        return [arms.untrained(), *found]
+
+    def report(self) -> dict[str, Any]:
+        """Do what is still to do; write `results.json`, `convergence.png` and `README.md`; the results."""
+        from hf_datasel.reports.plots import plot_convergence
+
+        results = self._results(self.trained())
+        write_json(self.folder / "results.json", results)
+        curves, reference = results["curves"], self._baseline
+        plot_convergence(
+            curves, self.folder / "convergence.png", reference, metric="held-out loss", unit="nats per token"
+        )
+        write_text(self.folder / "README.md", render("comparison.md.jinja", results))
+        return results
+
+    @property
+    def _baseline(self) -> str:
+        return UNIFORM if UNIFORM in self.selections else FULL
+
+    def _baselines(self, selections: Mapping[str, Selection]) -> dict[str, Rule]:
+        sizes = sorted({its.num_kept for its in selections.values()})
+        largest = max(selections, key=lambda name: selections[name].num_kept)
+        rule: Any = self.recipes[largest].rule
+        builder = getattr(rule, "builder", rule)
+        goal = isinstance(builder, GoalBuilder)
+        control = control_of(builder, sizes[-1], TIMES) if goal else UniformControl(TIMES * sizes[-1])
+        names = {size: RANDOM if len(sizes) == 1 else f"{RANDOM} {size}" for size in sizes}
+        return {**{names[size]: Random(count=size) for size in sizes}, UNIFORM: control, FULL: Full()}
+
+    def _scored(self) -> list[dict[str, Any]]:
+        """What scoring took, once for all recipes that score alike; rows that an earlier run had finished do not count."""
+        alike: dict[Path, list[str]] = {}
+        for name, run in self.runs.items():
+            alike.setdefault(run.folder, []).append(name)
+        return [
+            {"recipes": names, "seconds": read_json(folder / "scores" / "done.json").get("seconds")}
+            for folder, names in alike.items()
+        ]
+
+    def _uniform_times(self) -> float | None:
+        """How many times the largest selection the uniform arm holds: fewer than ten where the pool has no more."""
+        if UNIFORM not in self.selections:
+            return None
+        return self.selections[UNIFORM].num_kept / max(self.selections[name].num_kept for name in self.recipes)
+
+    def _results(self, trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        start = trained[0][METRIC]
+        curves: dict[str, list[Any]] = {arm: [] for arm in self.selections}
+        for result in trained[1:]:
+            points = [(point["samples"], point[METRIC]) for point in result["curve"]]
+            curves[result["arm"]].append([(0, start), *points])
+        train = next(iter(self.recipes.values())).train
+        assert train is not None  # noqa: S101 (the contract was checked)
+        return {
+            "metric": METRIC, "points": self.points, "seeds": list(train.seeds), "untrained": start,
+            "protocol": train.target.protocol, "target": Path(train.target.target).name,
+            "baseline": self._baseline,
+            "arms": [_arm(arm, trained) for arm in self.selections],
+            "matches": [
+                line for name in (UNIFORM, FULL) if name in self.selections for line in matches(curves, name)
+            ],
+            "uniform_times": self._uniform_times(),
+            "scored": self._scored(),
+            "overlap": _overlap(self.selections),
+            "rules": {name: repr(its.rule) for name, its in self.recipes.items()},
+            "curves": curves,
+            "trained": [{key: value for key, value in its.items() if key != "key"} for its in trained],
+            "versions": next(iter(self.selections.values())).versions,
+        }  # fmt: skip
+
+
+def contract_problems(recipes: Mapping[str, Recipe]) -> list[str]:
+    """What recipes differ in that a comparison must keep fixed."""
+    if not recipes:
+        return ["`recipes` is empty, expected at least one."]
+    problems = [
+        f"`{name}` has no `train` section, expected one." for name, its in recipes.items() if its.train is None
+    ]
+    problems += [f"`{name}` is the name of a baseline, expected another." for name in recipes if _is_baseline(name)]
+    first, *others = recipes
+    for name in others if not problems else ():
+        for section, values in _contract(recipes[name]).items():
+            wanted = _contract(recipes[first])[section]
+            if values != wanted:
+                problems.append(
+                    f"`{name}` has another {section} than `{first}`, expected the same: {_difference(wanted, values)}."
+                )
+    return problems
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """The peak matches, for a terminal."""
+    lines = [f"{'arm':<24}{'matches':<14}{'gain':>9}{'after samples':>15}{'reduction':>11}  seeds that get there"]
+    for line in results["matches"]:
+        after = "never" if line["samples"] is None else f"{line['samples']:.0f}"
+        times = "-" if line["reduction"] is None else f"{line['reduction']:.1f}"
+        seeds = f"{line['reached']} of {line['seeds']}"
+        lines.append(f"{line['arm']:<24}{line['baseline']:<14}{line['gain']:>+9.4f}{after:>15}{times:>11}  {seeds}")
+    return "\n".join(lines)
+
+
+def _is_baseline(name: str) -> bool:
+    return name in (FULL, UNIFORM) or name.split(" ")[0] == RANDOM
+
+
+def _contract(recipe: Recipe) -> dict[str, Any]:
+    train = recipe.train
+    assert train is not None  # noqa: S101 (the caller checked)
+    fixed = recipe.resolved
+    section = {key: value for key, value in fixed["train"].items() if key not in ("beside", "target")}
+    return {"pool": fixed["pool"], "target": fixed["train"]["target"], "train section": section}
+
+
+def _difference(one: Any, other: Any) -> str:
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    return ", ".join(f"{key} {other.get(key)!r} instead of {one.get(key)!r}" for key in keys)
+
+
+def _arm(arm: str, trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    its = [result for result in trained if result["arm"] == arm]
+    values = [result[METRIC] for result in its]
+    seconds = [result["seconds"] for result in its]
+    return {
+        "arm": arm, "rows": its[0]["rows"], "samples": its[0]["curve"][-1]["samples"], "mean": sum(values) / len(values),
+        "low": min(values), "high": max(values), "seconds": sum(seconds) / len(seconds),
+    }  # fmt: skip
+
+
+def _overlap(selections: Mapping[str, Selection]) -> dict[str, dict[str, float]]:
+    """Jaccard of the kept rows of each two arms."""
+    kept = {name: set(its.ids) for name, its in selections.items()}
+    return {
+        one: {other: round(len(kept[one] & kept[other]) / max(1, len(kept[one] | kept[other])), 3) for other in kept}
+        for one in kept
+    }

@@ -1,0 +1,147 @@
+"""A study: curves that are what saved models measure, shared scores, resumption, and one contract for all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_datasel import Labels, Proxy, TargetTraining, compare
+from hf_datasel.cli import main
+from hf_datasel.errors import BadRecipe
+from hf_datasel.recipe.comparing import Comparison, load_recipes
+from hf_datasel.training import heldout_loss
+from hf_datasel.training.curve import CurveCallback
+
+
+PROXY = Path(__file__).parents[2] / "recipes" / "quickstart" / "proxy"
+
+
+def write_recipe(folder, name, select, **changes):
+    train = {
+        "target": {
+            "target": str(PROXY), "protocol": "A", "epochs": 1,
+            "sft": {"per_device_train_batch_size": 1, "learning_rate": 1.0e-3},
+        },
+        "evaluation": {"path": "evaluation.jsonl"},
+        "seeds": [0, 1],
+        **changes,
+    }  # fmt: skip
+    values = {
+        "pool": {"path": "pool.jsonl", "labels": {"max_length": 64}},
+        "score": {"scorers": [{"ResponseLength": {}}]},
+        "select": select,
+        "train": train,
+    }
+    (folder / f"{name}.yaml").write_text(json.dumps(values))  # JSON is YAML
+    return folder / f"{name}.yaml"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    rows = [{"row_id": f"r{i}", "prompt": f"{i} + {i} = ", "completion": "1" * (i + 1)} for i in range(12)]
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "evaluation.jsonl").write_text(json.dumps({"prompt": "9 + 9 = ", "completion": "18"}) + "\n")
+    return [
+        write_recipe(folder, "longest", {"TopCount": {"column": "response_length", "count": 1}}),
+        write_recipe(folder, "middle", {"MiddleBand": {"column": "response_length", "low": 0.45, "high": 0.54}}),
+    ]
+
+
+@pytest.fixture(scope="module")
+def study(files):
+    folder = files[0].parent / "out"
+    return folder, compare(files, folder, points=2)
+
+
+def test_every_arm_and_seed_has_a_curve_of_its_own_samples(study):
+    folder, results = study
+    assert [arm["arm"] for arm in results["arms"]] == ["longest", "middle", "random", "uniform 10x", "full"]
+    samples = {arm: [point[0] for point in curves[0]] for arm, curves in results["curves"].items()}
+    assert samples == {
+        "longest": [0, 1], "middle": [0, 1], "random": [0, 1], "uniform 10x": [0, 5, 10], "full": [0, 6, 12],
+    }  # fmt: skip
+    assert all(len(curves) == 2 for curves in results["curves"].values())
+    assert {curve[0][1] for curves in results["curves"].values() for curve in curves} == {results["untrained"]}
+    assert json.loads((folder / "results.json").read_text())["matches"] == json.loads(json.dumps(results["matches"]))
+
+
+def test_the_last_point_is_what_the_saved_model_measures(study, files):
+    folder, results = study
+    evaluation = load_recipes(files[:1])["longest"].evaluation_rows
+    for arm, place in (("full", "full"), ("uniform 10x", "uniform-10x")):
+        again = heldout_loss(folder / "training" / place / "seed-1" / "model", evaluation, Labels(max_length=64))
+        assert results["curves"][arm][1][-1][1] == pytest.approx(again, rel=1e-6)
+    assert results["untrained"] == pytest.approx(heldout_loss(PROXY, evaluation, Labels(max_length=64)), rel=1e-6)
+
+
+def test_scores_are_shared_and_the_page_and_plot_are_there(study):
+    folder, results = study
+    assert len(list((folder / "scored").iterdir())) == 1
+    assert (folder / "convergence.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    page = (folder / "README.md").read_text()
+    for line in results["matches"]:
+        assert f"| {line['arm']} | {line['baseline']} |" in page
+    assert [line["recipes"] for line in results["scored"]] == [["longest", "middle"]]
+    assert results["uniform_times"] == 10 and "no arm" not in page
+    assert results["overlap"]["longest"] == {
+        "longest": 1.0, "middle": 0.0, "random": results["overlap"]["random"]["longest"],
+        "uniform 10x": results["overlap"]["uniform 10x"]["longest"], "full": round(1 / 12, 3),
+    }  # fmt: skip
+
+
+def test_a_stopped_study_goes_on_where_it_stopped(study, files):
+    folder, results = study
+    places = sorted(folder.glob("training/*/seed-*/result.json"))
+    assert len(places) == 10
+    before = {place: place.stat().st_mtime_ns for place in places}
+    lost = folder / "training" / "full" / "seed-1"
+    shutil.rmtree(lost)
+    again = compare(files, folder, points=2)
+    assert {place for place in places if place.stat().st_mtime_ns != before[place]} == {lost / "result.json"}
+    assert json.loads(json.dumps(again["curves"])) == json.loads(json.dumps(results["curves"]))
+
+
+def test_recipes_that_differ_in_more_than_rows_are_refused(files, tmp_path):
+    other = write_recipe(files[0].parent, "other", {"Random": {"fraction": 0.5}}, seeds=[0])
+    with pytest.raises(BadRecipe, match=r"`other` has another train section than `longest`.*seeds \[0\] instead of"):
+        compare([files[0], other], tmp_path)
+    with pytest.raises(BadRecipe, match="expected different file names"):
+        compare([files[0], files[0]], tmp_path)
+    with pytest.raises(BadRecipe, match="`full` is the name of a baseline"):
+        Comparison({"full": load_recipes(files[:1])["longest"]}, tmp_path)
+    with pytest.raises(BadRecipe, match="`points` is 0"):
+        compare(files, tmp_path, points=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_says_the_same(files, study, capsys):
+    folder, results = study
+    assert main(["compare", *map(str, files), "--output-dir", str(folder), "--points", "2", "--dry-run"]) == 0
+    assert "longest, middle are sound" in capsys.readouterr().out
+    assert main(["compare", *map(str, files), "--output-dir", str(folder), "--points", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert all(arm in printed for arm in ("longest", "middle", "random", "uniform 10x"))
+    assert "README.md" in printed and results["baseline"] == "uniform 10x"
+
+
+def test_measuring_leaves_the_training_as_it_is(tmp_path, pool):
+    # What dropout draws follows from what was drawn before.
+    dropout = {"model_init_kwargs": {"attention_dropout": 0.1}}
+    sft = {"per_device_train_batch_size": 2, "learning_rate": 1e-3, **dropout}
+    target = TargetTraining(str(PROXY), protocol="B", steps=4, sft=sft)
+    seen = []
+
+    def measure(folder):
+        seen.append(Proxy(folder).digest)
+        return {"draw": float(torch.rand(1))}
+
+    callback = CurveCallback(measure, tmp_path / "c", points=2)
+    labels = Labels(max_length=128)
+    plain = target.train(pool, labels, tmp_path / "plain")
+    measured = target.train(pool, labels, tmp_path / "measured", callbacks=[callback])
+    assert Proxy(plain.folder).digest == Proxy(measured.folder).digest == seen[-1] != seen[0]
+    assert [(point["samples"], point["step"]) for point in callback.curve] == [(4, 2), (8, 4)]
+    assert not list((tmp_path / "c").iterdir())
