@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hf_datasel.errors import BadRow
 from hf_datasel.rows.identity import undecoded
 from hf_datasel.rows.pixel_budget import shrunk
-from hf_datasel.rows.video import decoded_frames
+from hf_datasel.rows.video import UnreadableMedia, decoded_frames
 from hf_datasel.rows.vision import VIDEOS
 
 
@@ -31,11 +31,12 @@ def with_frames(
         max_pixels: width times height of a frame; larger ones are scaled down. None keeps them.
 
     Returns:
-        The rows as they were, with `images`; null for a row whose video is missing, cannot be read or has no frame: such
-        a row is not scored (`no_image`).
+        The rows as they were, with `images`: an empty list, a row of text, where `videos` is one; null where there is no
+        video (the row's status is then `no_image`), or one that cannot be decoded or has no frame (`unreadable_video`, as
+        long as the column of videos is there to tell).
 
     Raises:
-        BadRow: no column of videos, or `images` there already.
+        BadRow: no column of videos, `images` there already, or a video is a URL or no file.
         ValueError: `count`, `rate` or `max_pixels` is not positive.
         MissingExtra: PyAV is not installed.
     """
@@ -87,8 +88,10 @@ def _frames_of_row(
     row: Mapping[str, Any], column: str, count: int, rate: float | None, max_pixels: int | None
 ) -> dict[str, Any]:
     videos = row[column] if column == "videos" else [row[column]]
+    if videos is None or None in videos:
+        return {"images": None}
     try:
-        frames = [frame for video in videos or [None] for frame in sample_frames(video, count, rate, max_pixels)]
-    except BadRow:
+        frames = [frame for video in videos for frame in sample_frames(video, count, rate, max_pixels)]
+    except UnreadableMedia:
         return {"images": None}
     return {"images": frames}
