@@ -92,6 +92,11 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
     )
     all_scorers = score is not None and len(scorers) == len(score.scorers)
     _check_rows(rows, pool, [rule, *beside.values()], scorers, all_scorers, problems)
+    there = rows["evaluation"].column_names if rows["evaluation"] is not None else ("prompt", "completion")
+    if train and train.answers and not {"prompt", "completion"} <= set(there):
+        problems.append(
+            f"`train.answers` is true, expected `prompt` and `completion` in `train.evaluation`, not {there}."
+        )
     for where, settings in (("train.target", train and train.target), ("score.warm_up", score and score.warm_up)):
         if settings:
             try:

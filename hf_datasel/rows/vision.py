@@ -86,6 +86,16 @@ def holds_media(row: Mapping[str, Any]) -> bool:
     return bool(row.get("images")) or row.get("image") is not None
 
 
+def images_of(row: Mapping[str, Any]) -> list[Any]:
+    """The images of a row, whichever of the two columns holds them; a null where one should be.
+
+    Example:
+        >>> images_of({"image": "cat.png"}), images_of({"images": []}), images_of({"images": None})
+        (['cat.png'], [], [None])
+    """
+    return list(row["images"]) if row.get("images") is not None else [row.get("image")]
+
+
 def missing_media(row: Mapping[str, Any]) -> str | None:
     """The status of a row of images that has none, or not all; `None` where it has what it should.
 
@@ -93,8 +103,7 @@ def missing_media(row: Mapping[str, Any]) -> str | None:
         >>> missing_media({"images": None}), missing_media({"images": None, "video": "clip.mp4"})
         ('no_image', 'unreadable_video')
     """
-    images = row["images"] if row.get("images") is not None else [row.get("image")]
-    if all(image is not None for image in images):
+    if all(image is not None for image in images_of(row)):
         return None
     # `with_frames` leaves a null where a video has no frames to give.
     videos = row.get("videos") or [row.get("video")]
@@ -157,8 +166,7 @@ def read_vision_row(
             "would cut images off. Set it in `labels`, or max_length=None."
         )
     example = {name: value for name, value in row.items() if name not in IMAGES}
-    images = row["images"] if row.get("images") is not None else [row["image"]]
-    example["images"] = [decoded(image) for image in images]
+    example["images"] = [decoded(image) for image in images_of(row)]
     encoded = _collator(row, processor, labels)([example])
     input_ids = [int(token) for token in encoded.pop("input_ids")[0]]
     targets = [int(token) for token in encoded.pop("labels")[0]]
