@@ -82,14 +82,13 @@ def collate(rows: Sequence[TokenRow], proxy: LoadedProxy, padding: int = 0) -> T
         padded([[1] * len(row.input_ids) for row in rows], 0),
         positions,
         targets[:, positions],
-        *_media(rows, proxy, length),
+        media := media_of(rows, proxy, length),
+        tuple(_pieces(row) for row in rows) if _is_told_apart(media) else (),
     )
 
 
-def _media(
-    rows: Sequence[TokenRow], proxy: LoadedProxy, length: int
-) -> tuple[dict[str, torch.Tensor], tuple[int, ...]]:
-    """Model inputs beside the tokens of B rows, and each row's share of images or patches.
+def media_of(rows: Sequence[TokenRow], proxy: LoadedProxy, length: int, left: bool = False) -> dict[str, torch.Tensor]:
+    """Model inputs beside the tokens of B rows, padded to T tokens on the right, or on the left.
 
     Images of several sizes are padded with zeros, which a processor does too, and marks in its own masks.
     """
@@ -100,6 +99,11 @@ def _media(
         if name in PER_TOKEN:
             empty = parts[0].new_zeros((1, 0))
             parts = [row.media.get(name, empty) for row in rows]
+            if left:
+                parts = [
+                    torch.cat([part.new_zeros((1, length - len(row.input_ids))), part], dim=1)
+                    for part, row in zip(parts, rows, strict=True)
+                ]
             sizes: tuple[int, ...] = (length,)
         else:
             sizes = tuple(max(part.shape[place] for part in parts) for place in range(1, parts[0].dim()))
@@ -108,7 +112,7 @@ def _media(
     return {
         name: value.to(weight.device, weight.dtype if value.is_floating_point() else None)
         for name, value in media.items()
-    }, tuple(_pieces(row) for row in rows) if _is_told_apart(media) else ()
+    }
 
 
 def _grown(values: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:

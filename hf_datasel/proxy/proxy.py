@@ -200,33 +200,44 @@ def encode(row: Mapping[str, Any], proxy: LoadedProxy, labels: Labels) -> TokenR
 
 
 def trainable_parameters(model: torch.nn.Module, trainable: str | tuple[str, ...]) -> Parameters:
-    """The parameters named by `trainable`, tied ones once; all others of the model are frozen.
+    """The parameters named by `trainable`, tied ones once; all of the model are frozen, for nothing here trains them.
+
+    Raises:
+        ValueError: nothing matches.
+    """
+    chosen = trainable_names(model, trainable)
+    named = dict(model.named_parameters())
+    for parameter in named.values():
+        parameter.requires_grad_(False)
+    return {name: named[name].data for name in chosen}
+
+
+def trainable_names(model: torch.nn.Module, trainable: str | tuple[str, ...]) -> list[str]:
+    """The names of the parameters that `trainable` asks for: a preset, or regular expressions; see `Proxy`.
 
     Raises:
         ValueError: nothing matches.
     """
     from hf_datasel.proxy.vision import PROJECTOR, encoder_name, is_of_images
 
-    named = dict(model.named_parameters())
+    named = [name for name, _ in model.named_parameters()]
     if trainable == "all":
         chosen = named
     elif trainable == "language":
         encoder = encoder_name(model)
-        chosen = {name: p for name, p in named.items() if not is_of_images(name, encoder)}
+        chosen = [name for name in named if not is_of_images(name, encoder)]
     elif trainable == "projector":
-        chosen = {name: p for name, p in named.items() if PROJECTOR.search(name)}
+        chosen = [name for name in named if PROJECTOR.search(name)]
     else:
         patterns = (r"lora_", r"modules_to_save") if trainable == "lora" else trainable
         patterns = (patterns,) if isinstance(patterns, str) else patterns
-        chosen = {name: p for name, p in named.items() if any(re.search(pattern, name) for pattern in patterns)}
+        chosen = [name for name in named if any(re.search(pattern, name) for pattern in patterns)]
     if not chosen:
         raise ValueError(
             f"`trainable` is {trainable!r} and matches none of the {len(named)} parameters, expected 'all', 'language', 'projector' (of a "
-            f"vision-language model), 'lora' (with an `adapter`) or patterns found in names such as {next(iter(named))!r}."
+            f"vision-language model), 'lora' (with an `adapter`) or patterns found in names such as {named[0]!r}."
         )
-    for parameter in named.values():
-        parameter.requires_grad_(False)
-    return {name: parameter.data for name, parameter in chosen.items()}
+    return chosen
 
 
 def _weights_digest(model: str, revision: str | None) -> str:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 ENCODERS = ("vision_tower", "visual", "vision_model", "vision_encoder", "image_tower")
 # What turns an encoder's output into a language model's input; in Qwen-VL it lies within the encoder.
-PROJECTOR = re.compile(
-    r"(?:^|\.)(?:multi_modal_projector|mm_projector|projector|connector|merger|deepstack_merger_list|aligner)\."
-)
+PROJECTORS = (
+    "multi_modal_projector", "mm_projector", "projector", "connector", "merger", "deepstack_merger_list", "aligner",
+)  # fmt: skip
+PROJECTOR = re.compile(rf"(?:^|\.)(?:{'|'.join(PROJECTORS)})\.")
+IMAGE_MODULES = rf"(?:.*\.)?(?:{'|'.join((*ENCODERS, *PROJECTORS))})(?:\..*)?"
+"""Matches the whole name of every module that sees images or projects them: where an adapter does not belong."""
 PRESETS = ("all", "language", "projector", "lora")
 
 

@@ -14,6 +14,9 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.recipe.files import read_json, slug, write_json
 from hf_datasel.recipe.schema import Recipe, TrainSection
 from hf_datasel.rows import content_only, row_digest
+from hf_datasel.rows.batches import answer_text
+from hf_datasel.rows.identity import with_encoded_media
+from hf_datasel.rows.vision import images_of, is_vision_row
 from hf_datasel.runs import spec_key
 
 
@@ -121,8 +124,10 @@ class Arms:
         if train.answers:
             from hf_datasel.metrics import AnswerAccuracy
 
-            answers = generate_answers(model, rows["prompt"][:], train.max_new_tokens)
-            measured |= AnswerAccuracy().compute(predictions=answers, references=rows["completion"][:])
+            asked = list(with_encoded_media(rows))
+            seen = [images_of(row) for row in asked] if is_vision_row(rows.features) else None
+            answers = generate_answers(model, [row["prompt"] for row in asked], train.max_new_tokens, images=seen)
+            measured |= AnswerAccuracy().compute(predictions=answers, references=[answer_text(row) for row in asked])
         return measured
 
 

@@ -99,6 +99,11 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
     scorers = _scorers(score, score.proxy if score else None, rows, pool.labels if pool else Labels(), problems)
     all_scorers = score is not None and len(scorers) == len(score.scorers)
     check_rows(rows, pool.labels if pool else Labels(), [rule, *beside.values()], scorers, all_scorers, problems)
+    there = rows["evaluation"].column_names if rows["evaluation"] is not None else ("prompt", "completion")
+    if train and train.answers and not {"prompt", "completion"} <= set(there):
+        problems.append(
+            f"`train.answers` is true, expected `prompt` and `completion` in `train.evaluation`, not {there}."
+        )
     for where, settings in (("train.target", train and train.target), ("score.warm_up", score and score.warm_up)):
         if settings:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from hf_datasel.recipe.loading import scorers_on
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.rows import content_only, row_digest, with_row_ids
 from hf_datasel.rows.identity import values_digest, with_encoded_media
+from hf_datasel.rows.vision import is_vision_row
 from hf_datasel.runs import Runner, score, spec_key
 from hf_datasel.selectors import Selection, select
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datasel.contracts import Learner, Rule, Scorer
+
+logger = logging.getLogger(__name__)
 
 SELECTED = "selected"  # the arm of the recipe's own rule
 SEEN = "seen_in_warmup"
@@ -81,7 +85,8 @@ class Run:
         scored = score(
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
         )
-        scored = scored.add_column(SEEN, [row_id in seen for row_id in scored["row_id"]])
+        known = {content for row_id, content in zip(self.pool["row_id"], self.contents, strict=True) if row_id in seen}
+        scored = scored.add_column(SEEN, [content in known for content in self.contents])  # copies are known as well
         columns = ["row_id", *(name for scorer in scorers for name in written(scorer)), SEEN]
         scored.select_columns(columns).to_parquet(str(folder / "scores.parquet"))
         write_json(
@@ -157,7 +162,8 @@ class Run:
     def publish(self, dry_run: bool = False) -> Published:
         """Put the selection on the Hub, and the target trained on it where the recipe names a place for it.
 
-        Writes `sft.yaml`, which trains the same target on what was published: `trl sft --config sft.yaml`.
+        Writes `sft.yaml`, which trains the same target on what was published: `trl sft --config sft.yaml`. Not for a pool
+        of images whose encoder stays frozen, which that command cannot do.
 
         Args:
             dry_run: write everything to `publish/` instead, and send nothing.
@@ -179,7 +185,11 @@ class Run:
         place = (section.repo_id, section.config_name)
         labels = self.recipe.pool.labels
         # Whatever can be wrong is found before anything is sent.
-        config = train.target.trl_config(labels, *place, "sft-output", train.seeds[0]) if train else None
+        config = None
+        if train and (not is_vision_row(self.pool.features) or train.target.trainable != "language"):
+            config = train.target.trl_config(labels, *place, "sft-output", train.seeds[0])
+        elif train:
+            logger.warning("No sft.yaml is written: `trl sft` cannot leave the encoder of images frozen.")
         self.report(train=train is not None)
         results = read_json(self.folder / "results.json")
         done = publish(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.errors import BadRow
 from hf_datasel.rows.identity import undecoded
 from hf_datasel.rows.pixel_budget import shrunk
+from hf_datasel.rows.video import UnreadableMedia, decoded_frames
 from hf_datasel.rows.vision import VIDEOS
 
 
@@ -31,11 +31,12 @@ def with_frames(
         max_pixels: width times height of a frame; larger ones are scaled down. None keeps them.
 
     Returns:
-        The rows as they were, with `images`; null for a row whose video is missing, cannot be read or has no frame: such
-        a row is not scored (`no_image`).
+        The rows as they were, with `images`: an empty list, a row of text, where `videos` is one; null where there is no
+        video (the row's status is then `no_image`), or one that cannot be decoded or has no frame (`unreadable_video`, as
+        long as the column of videos is there to tell).
 
     Raises:
-        BadRow: no column of videos, or `images` there already.
+        BadRow: no column of videos, `images` there already, or a video is a URL or no file.
         ValueError: `count`, `rate` or `max_pixels` is not positive.
         MissingExtra: PyAV is not installed.
     """
@@ -47,7 +48,6 @@ def with_frames(
         raise BadRow(
             f"`dataset` has the columns {dataset.column_names}, expected `video` or `videos`, and no `images` yet."
         )
-    _av()
     from datasets import Features, Image, List
 
     own = dataset.features[column]
@@ -71,53 +71,27 @@ def sample_frames(video: Any, count: int = 8, rate: float | None = None, max_pix
         max_pixels: width times height of a frame; larger ones are scaled down.
 
     Raises:
-        BadRow: the video is a URL, cannot be read or has no frame.
+        UnreadableMedia: the video cannot be decoded or has no frame.
+        BadRow: it is a URL, or no file.
         MissingExtra: PyAV is not installed.
     """
-    av = _av()
-    source = _opened(video)
-    try:
-        with av.open(source) as container:
-            stream = container.streams.video[0]
-            times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
-            seconds = float((times[-1] - times[0]) * stream.time_base) if times else 0.0
-            if rate is not None:
-                count = min(count, max(1, round(seconds * rate)))
-            count = min(count, len(times))
-            wanted = {times[(2 * part + 1) * len(times) // (2 * count)] for part in range(count)}
-            container.seek(times[0] if times else 0, stream=stream)
-            frames = [frame.to_image() for frame in container.decode(stream) if frame.pts in wanted]
-    except (av.FFmpegError, IndexError, ValueError) as error:
-        raise BadRow(f"`video` cannot be read ({type(error).__name__}: {error}), expected one with frames.") from error
-    if not frames:
-        raise BadRow("`video` has no frame, expected at least one.")
-    return [shrunk(frame, max_pixels) for frame in frames]
+    from PIL import Image
+
+    def middles(num_frames: int, seconds: float) -> set[int]:
+        parts = min(count, num_frames) if rate is None else min(count, num_frames, max(1, round(seconds * rate)))
+        return {(2 * part + 1) * num_frames // (2 * parts) for part in range(parts)}
+
+    return [shrunk(Image.fromarray(frame), max_pixels) for frame in decoded_frames(video, middles)]
 
 
 def _frames_of_row(
     row: Mapping[str, Any], column: str, count: int, rate: float | None, max_pixels: int | None
 ) -> dict[str, Any]:
     videos = row[column] if column == "videos" else [row[column]]
+    if videos is None or None in videos:
+        return {"images": None}
     try:
-        frames = [frame for video in videos or [None] for frame in sample_frames(video, count, rate, max_pixels)]
-    except BadRow:
+        frames = [frame for video in videos for frame in sample_frames(video, count, rate, max_pixels)]
+    except UnreadableMedia:
         return {"images": None}
     return {"images": frames}
-
-
-def _opened(video: Any) -> Any:
-    if isinstance(video, Mapping):
-        video = video.get("bytes") or video.get("path")
-    if isinstance(video, bytes | bytearray):
-        return io.BytesIO(video)
-    if not isinstance(video, str) or "://" in video:
-        raise BadRow(f"`video` is {str(video)[:80]!r}, expected bytes or a local file. Download it first.")
-    return video
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtra("Frames of videos need PyAV. Install it with: pip install 'hf_datasel[videos]'") from error
-    return av

@@ -124,10 +124,13 @@ def content_only(dataset: Dataset, *text_fields: str) -> Dataset:
 
 def with_encoded_media(dataset: Dataset) -> Dataset:
     """The dataset with images and videos left as `{"bytes", "path"}`, in every column."""
-    from datasets import Features
-
-    encoded = {name: undecoded(feature) for name, feature in dataset.features.items()}
-    return dataset if encoded == dict(dataset.features) else dataset.cast(Features(encoded))
+    for name, feature in dataset.features.items():
+        encoded = undecoded(feature)
+        if encoded != feature:
+            # A column of images is only told apart otherwise; `cast` would write every picture to disk once more, as it
+            # still does for lists of them.
+            dataset = dataset.cast_column(name, encoded)
+    return dataset
 
 
 def undecoded(feature: Any) -> Any:

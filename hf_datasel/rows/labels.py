@@ -19,14 +19,14 @@ from jinja2 import TemplateError
 from hf_datasel.errors import BadRow, MissingExtra
 from hf_datasel.rows.vision import (
     IMAGE_CUT,
-    IMAGES,
-    NO_IMAGE,
     UNREADABLE_IMAGE,
     UnreadableImage,
     check_media,
     cut_media,
     image_token,
     is_vision_row,
+    lone_placeholder,
+    missing_media,
     read_vision_row,
 )
 
@@ -178,8 +178,8 @@ def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRo
         labels: the options shared with training.
 
     Raises:
-        BadRow: the row has no column of any known format, images for a model that reads text only, a video, or the URL of
-            an image (faults of the dataset, not of the row).
+        BadRow: the row has no column of any known format, images for a model that reads text only, a video without frames,
+            media within messages, or the URL of an image (faults of the dataset, not of the row).
     """
     check_columns(list(row), labels)
     sees = hasattr(reader, "image_processor")
@@ -196,8 +196,8 @@ def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRo
             return TokenRow((), (), EMPTY_COMPLETION)
         if not is_vision:
             input_ids, targets = _tokens_and_labels(row, reader.tokenizer if sees else reader, labels)
-        elif not row.keys() & set(IMAGES):  # null, which SFTTrainer stops at; an empty list it trains on
-            return TokenRow((), (), NO_IMAGE)
+        elif (missing := missing_media(row)) is not None:  # SFTTrainer stops at a null; at an empty list it does not
+            return TokenRow((), (), missing)
         else:
             input_ids, targets, media = read_vision_row(row, reader, labels)
     except UnreadableImage as error:
@@ -205,6 +205,8 @@ def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRo
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, TemplateError) as error:
         # What tokenizers and chat templates raise on a broken row; anything else is ours and must be seen.
         return TokenRow((), (), f"{MALFORMED}: {type(error).__name__}: {error}"[:200])
+    if sees and (lone := lone_placeholder(input_ids, media, reader)) is not None:
+        return TokenRow((), (), f"{MALFORMED}: {lone} in the text, and nothing in the row that it stands for")
     if media and labels.max_length is not None and image_token(reader) in input_ids[labels.max_length :]:
         return TokenRow((), (), IMAGE_CUT)
     return _truncated(input_ids, targets, labels, media)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.errors import BadRow
+from hf_datasel.rows.video import Frame, UnreadableMedia, decoded_frames
+from hf_datasel.rows.vision import UnreadableImage, decoded
 
-
-Frame = npt.NDArray[np.uint8]
-"""Height x width x 3, red, green, blue, 0 to 255."""
 
 MEDIA_COLUMNS = ("videos", "video", "images", "image")
-
-
-class UnreadableMedia(BadRow):
-    """A file that is there and is no image or video that can be decoded."""
 
 
 def spread_over(num_frames: int, limit: int) -> list[int]:
@@ -47,7 +40,7 @@ def frames_of(row: Mapping[str, Any], limit: int) -> list[Frame]:
 
     Raises:
         UnreadableMedia: a file is missing or cannot be decoded.
-        BadRow: the media are of another kind.
+        BadRow: the media are URLs, or of another kind.
         MissingExtra: PyAV (for videos) or Pillow (for images) is not installed.
 
     Example:
@@ -70,65 +63,18 @@ def video_frames(video: Any, limit: int) -> list[Frame]:
         limit: frames at most.
 
     Raises:
-        UnreadableMedia: the file is missing or cannot be decoded.
-        BadRow: it is no file.
+        UnreadableMedia: the file is missing, cannot be decoded or has no frame.
+        BadRow: it is a URL, or no file.
         MissingExtra: PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtra("Videos are decoded by PyAV. Install it with: pip install 'hf_datasel[videos]'") from error
-    try:
-        with av.open(_file(video)) as container:
-            claimed = container.streams.video[0].frames
-        wanted = spread_over(claimed, limit)
-        found, there = _decoded(av, video, wanted)
-        if not wanted or len(found) < len(wanted):
-            # Some containers do not say how many frames they hold, or say it wrong.
-            there = there if wanted else _decoded(av, video, [])[1]
-            found, _ = _decoded(av, video, spread_over(there, limit))
-    except (av.error.FFmpegError, IndexError, OSError) as error:
-        raise UnreadableMedia(f"a video cannot be decoded: {error}. Replace the file, or drop the row.") from error
-    return found
-
-
-def _decoded(av: Any, video: Any, wanted: Sequence[int]) -> tuple[list[Frame], int]:
-    """The wanted frames, and how many were passed; all of them where none is wanted."""
-    found: list[Frame] = []
-    there = 0
-    with av.open(_file(video)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            there = number + 1
-            if number in wanted:
-                found.append(frame.to_ndarray(format="rgb24"))
-                if len(found) == len(wanted):
-                    break
-    return found, there
-
-
-def _file(video: Any) -> Any:
-    if isinstance(video, str | Path):
-        return str(video)
-    if isinstance(video, Mapping) and (video.get("bytes") is not None or video.get("path") is not None):
-        return io.BytesIO(video["bytes"]) if video.get("bytes") is not None else str(video["path"])
-    raise BadRow(
-        f"`row` holds a video of type {type(video).__name__}, expected a path or undecoded media. Cast the column to "
-        f"`Video(decode=False)`."
-    )
+    return decoded_frames(video, lambda num_frames, _: spread_over(num_frames, limit))
 
 
 def _pixels(image: Any) -> Frame:
-    if isinstance(image, str | Path | Mapping):
+    if isinstance(image, str | Path | bytes | Mapping):
         try:
-            from PIL import Image
-        except ImportError as error:
-            raise MissingExtra(
-                "Images are read by Pillow. Install it with: pip install 'hf_datasel[images]'"
-            ) from error
-        try:
-            with Image.open(_file(image)) as opened:
-                return np.asarray(opened.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow's word for a broken PNG
+            image = decoded(str(image) if isinstance(image, Path) else image)
+        except UnreadableImage as error:
             raise UnreadableMedia(f"an image cannot be read: {error}. Replace the file, or drop the row.") from error
     if hasattr(image, "convert"):
         return np.asarray(image.convert("RGB"))

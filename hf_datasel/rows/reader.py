@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hf_datasel.errors import MissingExtra
 from hf_datasel.rows.labels import Labels, prepare_tokenizer
 
 
@@ -24,6 +27,7 @@ def load_reader(model: str, labels: Labels, **code: Any) -> Reader:
         code: `revision` and `trust_remote_code`.
 
     Raises:
+        MissingExtra: the processor needs a package that is not installed.
         ValueError: see `prepare_tokenizer`.
     """
     from transformers import AutoTokenizer
@@ -83,7 +87,13 @@ def _processor(model: str, **code: Any) -> Any:
         kind = _images_only(model, **code)
         if kind is None:
             raise
-        return kind.from_pretrained(model, **code)
+        try:
+            return kind.from_pretrained(model, **code)
+        except ImportError as error:  # SmolVLM's wants num2words even where there is no video
+            raise MissingExtra(
+                f"The processor of {model!r} needs another package: {error} Of SmolVLM it comes with: pip install "
+                f"'hf_datasel[smolvlm]'"
+            ) from error
 
 
 def _images_only(model: str, **code: Any) -> Any:
@@ -97,5 +107,13 @@ def _images_only(model: str, **code: Any) -> Any:
     if "video_processor" not in attributes:
         return None
     others = [attribute for attribute in attributes if attribute != "video_processor"]
+    own = kind.__init__
+    asked = inspect.signature(own).parameters.get("video_processor")
+    none = {"video_processor": None} if asked is not None and asked.default is inspect.Parameter.empty else {}
+
+    @functools.wraps(own)  # transformers looks at the signature
+    def start(self: Any, *parts: Any, **options: Any) -> None:
+        own(self, *parts, **none, **options)
+
     # The same name, since the name is saved with the processor.
-    return type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda cls: others)})
+    return type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda cls: others), "__init__": start})

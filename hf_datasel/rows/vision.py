@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from hf_datasel.rows.labels import Labels
 
 IMAGES, VIDEOS = ("image", "images"), ("video", "videos")
+TURNS = ("messages", "prompt", "completion", "conversations")
+CARRIERS = ("image", "image_url", "video", "video_url", "url", "path", "base64")  # keys of a message's part
 NO_IMAGE = "no_image"
 UNREADABLE_IMAGE = "unreadable_image"
+UNREADABLE_VIDEO = "unreadable_video"
 IMAGE_CUT = "image_cut_by_truncation"
 # Inputs of a model with one number per token, which are cut and padded as the tokens are.
 PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
@@ -33,7 +36,8 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
     """Say that a row holds what would be left out of training and of scores.
 
     Raises:
-        BadRow: videos without frames beside them, which TRL does not train on, or images for a model without eyes.
+        BadRow: videos without frames beside them, which TRL does not train on, images for a model without eyes, or media
+            within messages, which are read from `images` alone.
     """
     videos = [name for name in VIDEOS if row.get(name) is not None]
     if videos and not is_vision_row(row):
@@ -47,6 +51,24 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
             f"`row` has a column {images[0]!r} and the model reads text only, expected a vision-language model saved with "
             f"its processor. Use one, or remove the column."
         )
+
+    for name in TURNS:
+        part = _inner_media(row.get(name))
+        if part is not None:
+            raise BadRow(
+                f"`{name}` holds the media themselves ({str(part)[:80]}), expected them in a column `images`, and "
+                f'{{"type": "image"}} where they stand. Nothing here goes to the network: download what is a URL.'
+            )
+
+
+def _inner_media(turns: Any) -> Mapping[str, Any] | None:
+    """The first part of a list of messages that carries a picture or a video, or names one."""
+    for turn in turns if isinstance(turns, list | tuple) else ():
+        content = turn.get("content") if isinstance(turn, Mapping) else None
+        for part in content if isinstance(content, list | tuple) else ():
+            if _is_picture(part) and any(part.get(name) is not None for name in CARRIERS):
+                return part  # type: ignore[no-any-return]
+    return None
 
 
 def is_vision_row(row: Mapping[str, Any]) -> bool:
@@ -62,6 +84,37 @@ def holds_media(row: Mapping[str, Any]) -> bool:
         (False, True)
     """
     return bool(row.get("images")) or row.get("image") is not None
+
+
+def images_of(row: Mapping[str, Any]) -> list[Any]:
+    """The images of a row, whichever of the two columns holds them; a null where one should be.
+
+    Example:
+        >>> images_of({"image": "cat.png"}), images_of({"images": []}), images_of({"images": None})
+        (['cat.png'], [], [None])
+    """
+    return list(row["images"]) if row.get("images") is not None else [row.get("image")]
+
+
+def missing_media(row: Mapping[str, Any]) -> str | None:
+    """The status of a row of images that has none, or not all; `None` where it has what it should.
+
+    Example:
+        >>> missing_media({"images": None}), missing_media({"images": None, "video": "clip.mp4"})
+        ('no_image', 'unreadable_video')
+    """
+    if all(image is not None for image in images_of(row)):
+        return None
+    # `with_frames` leaves a null where a video has no frames to give.
+    videos = row.get("videos") or [row.get("video")]
+    return NO_IMAGE if any(video is None for video in videos) else UNREADABLE_VIDEO
+
+
+def lone_placeholder(input_ids: list[int], media: Mapping[str, Any], processor: Any) -> str | None:
+    """The placeholder that stands in a row's tokens for something the row does not hold."""
+    if not media and image_token(processor) in input_ids:
+        return str(processor.image_token)
+    return str(processor.video_token) if getattr(processor, "video_token_id", None) in input_ids else None
 
 
 def without_media(row: Mapping[str, Any], processor: Any) -> dict[str, Any]:
@@ -113,8 +166,7 @@ def read_vision_row(
             "would cut images off. Set it in `labels`, or max_length=None."
         )
     example = {name: value for name, value in row.items() if name not in IMAGES}
-    images = row["images"] if row.get("images") is not None else [row["image"]]
-    example["images"] = [decoded(image) for image in images]
+    example["images"] = [decoded(image) for image in images_of(row)]
     encoded = _collator(row, processor, labels)([example])
     input_ids = [int(token) for token in encoded.pop("input_ids")[0]]
     targets = [int(token) for token in encoded.pop("labels")[0]]

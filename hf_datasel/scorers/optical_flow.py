@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from hf_datasel.contracts import Batch, Columns
 from hf_datasel.errors import MissingExtra
-from hf_datasel.rows.pixels import MEDIA_COLUMNS, Frame, UnreadableMedia, frames_of
+from hf_datasel.rows.pixels import MEDIA_COLUMNS, frames_of
+from hf_datasel.rows.video import Frame, UnreadableMedia
 from hf_datasel.scorers.goal.batches import columns_of, unbatched
 
 

@@ -1,10 +1,10 @@
-"""How well a trained model does on rows it never saw: loss and greedy answers, from a plain model."""
+"""How well a trained model does on rows it never saw: its loss, from a plain model."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from hf_datasel.rows.reader import load_reader, model_class, tokenizer_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from hf_datasel.rows.reader import Reader
 
@@ -59,7 +59,7 @@ def heldout_loss(
     from hf_datasel.proxy.losses import collate, row_values, token_losses
 
     check_columns(dataset.column_names, labels)
-    loaded = _loaded(model, tokenizer, labels, revision)
+    loaded = loaded_model(model, tokenizer, labels, revision)
     encoded = [encode(row, loaded, labels) for row in with_encoded_media(dataset.with_format(None))]
     rows = [row for row in encoded if row.scorable]
     statuses = Counter(row.status.split(":")[0] for row in encoded if not row.scorable)
@@ -72,7 +72,7 @@ def heldout_loss(
     loaded.model.eval()
     try:
         with torch.no_grad():
-            for chosen in _batches([len(row.input_ids) for row in rows], batch_size, "Held-out loss"):
+            for chosen in longest_first([len(row.input_ids) for row in rows], batch_size, "Held-out loss"):
                 batch = collate([rows[i] for i in chosen], loaded)
                 losses = token_losses(loaded, loaded.parameters, batch, precise=True)
                 total += float(row_values(losses, batch, "mean").sum())
@@ -81,55 +81,13 @@ def heldout_loss(
     return total / len(rows)
 
 
-def generate_answers(
-    folder: str | Path,
-    prompts: Sequence[str | Sequence[Mapping[str, Any]]],
-    max_new_tokens: int = 256,
-    batch_size: int = 8,
-    revision: str | None = None,
-) -> list[str]:
-    """The model's greedy answer to each prompt, without special tokens, in the order of the prompts.
-
-    Args:
-        folder: of the model and its tokenizer, or a Hub id.
-        prompts: N texts, or N lists of messages that the tokenizer's chat template renders.
-        max_new_tokens: tokens of an answer at most; it ends earlier at an end-of-sequence token.
-        batch_size: B, prompts generated for at a time, padded on the left.
-        revision: branch, tag or commit of a Hub id.
-    """
-    import torch
-    from transformers import GenerationConfig
-
-    loaded = _loaded(folder, None, Labels(), revision)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    ends = {tokenizer.eos_token_id}
-    declared = model.generation_config.eos_token_id if model.generation_config else None
-    ends |= set(declared if isinstance(declared, list) else [] if declared is None else [declared])
-    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    settings = GenerationConfig(
-        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=sorted(ends), pad_token_id=pad
-    )
-    encoded = [_prompt_ids(prompt, tokenizer) for prompt in prompts]
-    answers = [""] * len(encoded)
-    for chosen in _batches([len(ids) for ids in encoded], batch_size, "Answers"):
-        width = max(len(encoded[i]) for i in chosen)
-        ids = torch.tensor([[pad] * (width - len(encoded[i])) + encoded[i] for i in chosen])
-        mask = torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in chosen])
-        generate: Any = model.generate
-        written = generate(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=settings
-        )
-        for i, tokens in zip(chosen, written[:, width:].tolist(), strict=True):
-            answers[i] = str(tokenizer.decode(tokens, skip_special_tokens=True))
-    return answers
-
-
-def _loaded(
+def loaded_model(
     model: str | Path | PreTrainedModel,
     reader: Reader | None,
     labels: Labels,
     revision: str | None,
 ) -> LoadedProxy:
+    """A model that is loaded already, or its folder's, as it is: no parameter of it is chosen."""
     import torch
 
     plain: Any = model
@@ -145,16 +103,7 @@ def _loaded(
     return LoadedProxy(plain, prepared, parameters, reader)
 
 
-def _prompt_ids(prompt: str | Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    if isinstance(prompt, str):
-        encoded: Any = tokenizer(prompt)
-    else:
-        messages: Any = list(prompt)
-        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
-    return list(encoded["input_ids"])
-
-
-def _batches(lengths: Sequence[int], batch_size: int, what: str) -> Iterator[list[int]]:
+def longest_first(lengths: Sequence[int], batch_size: int, what: str) -> Iterator[list[int]]:
     """Row numbers, longest first: a shortage of memory shows at once, and little is padded."""
     if batch_size < 1:
         raise ValueError(f"`batch_size` is {batch_size}, expected at least 1.")

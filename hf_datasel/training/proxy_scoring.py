@@ -129,7 +129,7 @@ class ProxyScoringCallback(TrainerCallback):
     def scored(self) -> Dataset:
         """The pool with every scored snapshot's columns, named `<column>_at_<percent>pct`.
 
-        `seen_in_training_at_...` tells the rows the model had been trained on by then, by their tokens as SFT prepares
+        `seen_in_training_at_...` tells the rows the model had been trained on by then, by their tokens and images as SFT prepares
         them: their scores come from a model that knows them. It is null where it cannot be told: with packed rows, in a
         training that was resumed, and where the trainer's own options differ from the scorer's `labels`.
 
@@ -319,13 +319,13 @@ class ProxyScoringCallback(TrainerCallback):
     def _flags(self, snapshot: Snapshot, rows: Dataset, proxy: Proxy) -> Any:
         import pyarrow as pa
 
-        files = list(snapshot.folder.glob("seen-*.npy"))
-        if not files:
+        seen = read_seen(snapshot.folder)
+        if seen is None:
             return pa.nulls(len(rows), pa.bool_())
         labels = getattr(self.scorer, "labels", Labels())
         code = {"revision": proxy.revision, "trust_remote_code": proxy.trust_remote_code}
         reader = load_reader(proxy.model, labels, **code)
-        return pa.array(flags(content_only(rows), reader, labels, read_seen(snapshot.folder)))
+        return pa.array(flags(content_only(rows), reader, labels, seen))
 
 
 def _rank_and_world() -> tuple[int, int]:

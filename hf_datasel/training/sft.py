@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.proxy.proxy import trainable_names
 from hf_datasel.rows.identity import with_encoded_media
 from hf_datasel.rows.labels import Labels, check_columns, token_row
 from hf_datasel.rows.vision import IMAGES
@@ -115,6 +116,7 @@ def run_sft(
     arguments: Mapping[str, Any],
     peft_config: PeftConfig | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    trainable: str | tuple[str, ...] | None = None,
 ) -> TrainOutput:
     """Train with the stock SFTTrainer and save model and tokenizer.
 
@@ -127,10 +129,15 @@ def run_sft(
         arguments: of SFTConfig, over this package's defaults.
         peft_config: of an adapter to train instead of the weights.
         callbacks: of the Trainer, beside its own.
+        trainable: the parameters that train, as of `Proxy`; None leaves that to the model and the adapter.
+
+    Raises:
+        ValueError: `trainable` matches nothing.
     """
     config = sft_config()
     from trl.trainer.sft_trainer import SFTTrainer
 
+    rows = _with_images(rows)
     images = [name for name in IMAGES if name in rows.column_names]
     if images and labels.dataset_text_field in rows.column_names and "messages" not in rows.column_names:
         # Of a dataset with images, SFTTrainer would remove the column of texts before its own collator asks for it.
@@ -152,6 +159,11 @@ def run_sft(
             peft_config=peft_config,
             callbacks=list(callbacks),
         )
+        if trainable is not None:  # before the optimizer is made: it takes what then asks for gradients
+            trained: Any = trainer.model
+            chosen = set(trainable_names(trained, trainable))
+            for name, parameter in trained.named_parameters():
+                parameter.requires_grad_(name in chosen)
         result: TrainOutput = trainer.train()
         trainer.save_model(str(output_dir))
     return result
@@ -175,6 +187,18 @@ def default_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         # SFTConfig turns it on to save GPU memory, at a fifth of the speed.
         defaults[new if new in {f.name for f in fields(sft_config())} else old] = False
     return defaults
+
+
+def _with_images(rows: Dataset) -> Dataset:
+    """Columns of images as such: scores read paths, bytes and undecoded media of a plain table, SFTTrainer does not."""
+    from datasets import Image, LargeList, List
+
+    for name in IMAGES:
+        feature = rows.features.get(name)
+        inner = feature.feature if isinstance(feature, List | LargeList) else feature
+        if inner is not None and not isinstance(inner, Image):
+            rows = rows.cast_column(name, Image() if inner is feature else List(Image()))
+    return rows
 
 
 def _as_messages(rows: Dataset) -> Dataset:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hf_datasel.errors import BadRecipe
 from hf_datasel.rows.labels import Labels
-from hf_datasel.rows.reader import load_reader
+from hf_datasel.rows.reader import load_reader, sees_images
 from hf_datasel.training.protocols import protocol_arguments
 from hf_datasel.training.sft import (
     DECIDED,
@@ -77,12 +77,17 @@ class TargetTraining:
         steps: optimisation steps (B).
         order: `"shuffled"` anew each pass, or as the dataset comes (`"score"`): `Selection.kept` comes best first.
         lora: fields of `peft.LoraConfig`; adapters sit on all linear layers unless told otherwise.
+        trainable: what trains, in the presets of `Proxy`: `"language"`, of a vision-language model all but the encoder of
+            images and its projector (of any other all), as the paper trains; `"all"`; `"projector"`; or regular expressions
+            searched in the parameter names, in a tuple. With an adapter, `"language"` puts none on what sees images,
+            `"all"` (or `"lora"`) puts it wherever `lora` says, and nothing else can be asked for.
         sft: any other fields of `trl.SFTConfig`, such as `learning_rate` or `per_device_train_batch_size`.
 
     Raises:
         BadRecipe: fields that contradict each other, or `sft` keys that another argument decides; lists them all.
 
-    Source: https://huggingface.co/papers/2605.07488, 5.1 (protocols); all other defaults are SFTConfig's.
+    Source: https://huggingface.co/papers/2605.07488, 5.1 (protocols), C.3 (frozen encoder of images, only the language
+        model trains); all other defaults are SFTConfig's.
 
     Example:
         >>> TargetTraining("Qwen/Qwen3-0.6B-Base", protocol="B", steps=200, sft={"learning_rate": 1e-5}).steps
@@ -101,8 +106,11 @@ class TargetTraining:
     order: Literal["shuffled", "score"] = "shuffled"
     lora: Mapping[str, Any] = field(default_factory=dict)
     sft: Mapping[str, Any] = field(default_factory=dict)
+    trainable: str | tuple[str, ...] = "language"
 
     def __post_init__(self) -> None:
+        if isinstance(self.trainable, list):
+            object.__setattr__(self, "trainable", tuple(self.trainable))
         problems = self._own_problems()
         if problems:
             raise BadRecipe("\n".join(problems))
@@ -144,14 +152,21 @@ class TargetTraining:
         Raises:
             BadRecipe: see `check`.
             BadRow: no training column, or no row with a loss.
+            ValueError: `trainable` matches no parameter.
         """
         self.check()
         started = time.perf_counter()
         code = {"revision": self.revision, "trust_remote_code": bool(self.sft.get("trust_remote_code", False))}
         reader = load_reader(self.target, labels, **code)
         rows, excluded = trainable_rows(dataset, reader, labels)
+        lora = self._lora_config()
+        if lora is not None and self.trainable == "language" and sees_images(self.target, **code):
+            from hf_datasel.proxy.vision import IMAGE_MODULES
+
+            lora.exclude_modules = lora.exclude_modules or IMAGE_MODULES
+        trainable = self.trainable if lora is None else None
         result = run_sft(
-            self.target, reader, rows, labels, Path(output_dir), self._arguments(seed), self._lora_config(), callbacks
+            self.target, reader, rows, labels, Path(output_dir), self._arguments(seed), lora, callbacks, trainable
         )
         return TrainedTarget(
             folder=str(output_dir),
@@ -168,7 +183,8 @@ class TargetTraining:
     ) -> dict[str, Any]:
         """The same training as a file for `trl sft --config`, on a published selection.
 
-        `trl sft` cannot pin a commit of a dataset, and treats rows without a loss as SFTTrainer does.
+        `trl sft` cannot pin a commit of a dataset, treats rows without a loss as SFTTrainer does, and freezes nothing: of a
+        vision-language target it trains the encoder of images, too.
 
         Args:
             labels: the options the rows were scored with.
@@ -180,7 +196,7 @@ class TargetTraining:
             Keys and values, flat, in the form YAML takes.
 
         Raises:
-            BadRecipe: see `check`; or `lora` has fields that `trl sft` does not know.
+            BadRecipe: see `check`; or `lora` has fields that `trl sft` does not know, or `trainable` names a part.
 
         Example:
             >>> training = TargetTraining("Qwen/Qwen3-0.6B-Base", protocol="B", steps=200)
@@ -188,6 +204,10 @@ class TargetTraining:
             'top-20'
         """
         self.check()
+        if self.trainable not in ("all", "language", "lora"):
+            raise BadRecipe(
+                f"`trainable` is {self.trainable!r}, expected 'all' or 'language': `trl sft` freezes nothing."
+            )
         arguments = {key: value for key, value in self._arguments(seed).items() if key != "model_init_kwargs"}
         return {
             "model_name_or_path": self.target,
@@ -242,6 +262,13 @@ class TargetTraining:
             protocol_arguments(self.protocol, self.epochs, self.steps)
         except ValueError as error:
             problems.append(str(error))
+        if self.method == "lora" and self.trainable not in ("all", "language", "lora"):
+            problems.append(
+                f"`trainable` is {self.trainable!r} while `method` is 'lora', expected 'language' or 'all'. Name the modules of "
+                f"an adapter in `lora`, as `target_modules`."
+            )
+        if self.method == "full" and self.trainable == "lora":
+            problems.append("`trainable` is 'lora' while `method` is 'full', expected method='lora'.")
         if self.lora and self.method != "lora":
             problems.append(f"`lora` is {dict(self.lora)} while `method` is {self.method!r}, expected method='lora'.")
         if "revision" in (self.sft.get("model_init_kwargs") or {}):

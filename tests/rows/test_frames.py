@@ -12,6 +12,7 @@ from datasets import Dataset, Features, Value, Video
 from hf_datasel import Labels
 from hf_datasel.errors import BadRow
 from hf_datasel.rows import sample_frames, token_row, with_frames
+from hf_datasel.rows.identity import with_encoded_media
 from hf_datasel.rows.reader import load_reader
 
 
@@ -74,10 +75,9 @@ def test_rows_get_their_frames_and_broken_ones_a_null(kind: str, clip: Path, vlm
     framed = with_frames(dataset, count=3, max_pixels=20 * 20)
     assert framed.column_names == [*dataset.column_names, "images"]
     assert framed.features[column] == dataset.features[column]
-    rows = framed.select_columns(["prompt", "completion", "images"])
     reader = load_reader(vlm_folder("llava"), Labels())
-    found = [token_row(row, reader, Labels()) for row in rows]
-    assert [row.status for row in found] == ["ok", "no_image"]
+    found = [token_row(row, reader, Labels()) for row in with_encoded_media(framed)]
+    assert [row.status for row in found] == ["ok", "unreadable_video"]
     assert len(found[0].media["pixel_values"]) == (6 if kind == "videos" else 3)
     unsampled = dataset.cast_column("video", Value("string"))[0] if kind == "path" else {**turns, column: paths}
     with pytest.raises(BadRow, match="with_frames"):

@@ -6,13 +6,18 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from datasets import Dataset, Features, Image, Value, load_from_disk
 
 from hf_datasel.errors import BadRow
 from hf_datasel.rows import content_only, row_digest, with_row_ids
+from hf_datasel.rows.identity import with_encoded_media
+
+from ..vlm import png
 
 
 ROW = {
@@ -132,3 +137,15 @@ def test_lists_of_images_are_read_without_decoding(tmp_path):
     dataset = Dataset.from_dict(rows, features=features)
     assert set(content_only(dataset)[0]["images"][0]) == {"bytes", "path"}
     assert len(with_row_ids(dataset)["row_id"][0]) == 16
+
+
+def test_pictures_are_told_encoded_without_writing_them_again(tmp_path: Path) -> None:
+    features = Features({"image": Image(), "text": Value("string")})
+    rows = [{"image": {"bytes": png(shade), "path": None}, "text": "a"} for shade in (1, 2)]
+    Dataset.from_list(rows, features=features).save_to_disk(str(tmp_path))
+    pool = load_from_disk(str(tmp_path))
+    encoded = with_encoded_media(pool)
+    assert encoded["image"][:] == [row["image"] for row in rows]
+    assert encoded.cache_files == pool.cache_files
+    assert len(list(tmp_path.glob("*.arrow"))) == 1
+    assert pool.features == features

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 
 import numpy as np
 import pytest
@@ -11,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hf_datasel.errors import BadRow, MissingExtra
-from hf_datasel.rows.pixels import UnreadableMedia, frames_of, spread_over, video_frames
+from hf_datasel.errors import BadRow
+from hf_datasel.rows.pixels import frames_of, spread_over, video_frames
+from hf_datasel.rows.video import UnreadableMedia
 
 
 @given(st.integers(0, 500), st.integers(1, 40))
@@ -79,33 +79,3 @@ def test_frames_of_a_video_file(video):
     for kind in ({"bytes": video.read_bytes()}, {"path": str(video), "bytes": None}, video):
         assert all(np.array_equal(a, b) for a, b in zip(video_frames(kind, 5), frames, strict=True))
     assert len(frames_of({"videos": [str(video)], "images": ["never read"]}, 50)) == 20
-
-
-def test_a_container_that_does_not_say_how_long_it_is(video, tmp_path):
-    av = pytest.importorskip("av")
-    bare = tmp_path / "clip.mkv"  # Matroska keeps no number of frames
-    with av.open(str(video)) as source, av.open(str(bare), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
-    with av.open(str(bare)) as container:
-        assert container.streams.video[0].frames == 0
-    assert all(np.array_equal(a, b) for a, b in zip(video_frames(bare, 5), video_frames(video, 5), strict=True))
-
-
-def test_broken_videos_are_said(video, tmp_path):
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(video.read_bytes()[:200])
-    for bad in (broken, tmp_path / "missing.mp4"):
-        with pytest.raises(UnreadableMedia, match="a video cannot be decoded"):
-            video_frames(bad, 5)
-    with pytest.raises(BadRow, match="a video of type int, expected a path"):
-        video_frames(7, 5)
-
-
-def test_a_missing_decoder_names_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'hf_datasel\[videos\]'"):
-        video_frames("a.mp4", 5)

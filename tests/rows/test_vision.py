@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset, Features, Image, List, Value
 
 from hf_datasel import Labels, TopCount, select
-from hf_datasel.errors import BadRow
+from hf_datasel.errors import BadRow, MissingExtra
 from hf_datasel.rows import row_digest, token_row, with_row_ids
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.labels import IGNORED, MASKED_BY_TRUNCATION, OK, TRUNCATED
@@ -303,3 +303,27 @@ def test_text_rows_of_a_vision_model_are_read_as_sft_reads_them(vlm_folder: Any,
         for row, theirs in zip(dataset, trainer.train_dataset, strict=True):
             ours = token_row(row, reader, PLAIN)
             assert (list(ours.input_ids), list(ours.labels)) == (theirs["input_ids"], theirs["labels"])
+
+
+def test_smolvlm_reads_images_and_names_the_package_it_wants(
+    vlm_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+    import shutil
+
+    from transformers.models.smolvlm import processing_smolvlm
+
+    shutil.copytree(vlm_folder("idefics3"), tmp_path / "smolvlm")  # its predecessor, of the same parts
+    for name, changes in (
+        ("config.json", {"model_type": "smolvlm", "architectures": ["SmolVLMForConditionalGeneration"]}),
+        ("processor_config.json", {"processor_class": "SmolVLMProcessor"}),
+    ):
+        path = tmp_path / "smolvlm" / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    with pytest.raises(MissingExtra, match=r"`num2words` is required.*pip install 'hf_datasel\[smolvlm\]'"):
+        load_reader(str(tmp_path / "smolvlm"), PLAIN)
+    monkeypatch.setattr(processing_smolvlm, "num2words", str)  # called for videos only
+    rows = [{"image": png(1), "prompt": "<image> what?", "completion": " yes"}]
+    found = token_row(rows[0], load_reader(str(tmp_path / "smolvlm"), PLAIN), PLAIN)
+    assert found.status == OK and "pixel_values" in found.media

@@ -10,6 +10,8 @@ import torch
 from datasets import Dataset, Features, Image, List, Value
 
 from hf_datasel import Labels, OneStepTrain, Proxy, TargetTraining, TopCount, WarmUp, score, select
+from hf_datasel.errors import BadRecipe
+from hf_datasel.proxy.vision import PROJECTOR
 from hf_datasel.rows import token_row
 from hf_datasel.rows.reader import load_reader
 from hf_datasel.training import heldout_loss
@@ -91,9 +93,67 @@ def test_trained_on_what_was_scored(
     assert (trained.num_rows, trained.num_excluded, trained.steps) == (11, 3, 3)
     before, after = (heldout_loss(folder, dataset_of(family), LABELS) for folder in (vlm_folder(family), tmp_path))
     assert after < before - 0.1
-    weights = [Proxy(str(folder)).load(LABELS).parameters for folder in (vlm_folder(family), tmp_path)]
-    moved = {name.split(".")[1] for name, value in weights[0].items() if not torch.equal(value, weights[1][name])}
-    assert len(moved) >= 2  # the tower of images as well as the language model
+
+
+def moved(before: str, after: Path) -> set[str]:
+    """The parts of a model whose weights differ: the language model, the encoder of images, the projector, the head."""
+    names = {"lm_head": "head", "language_model": "language", "vision_tower": "images", "visual": "images"}
+    one, other = (Proxy(str(folder)).load(LABELS).parameters for folder in (before, after))
+    changed = [name for name, value in one.items() if not torch.equal(value, other[name])]
+    parts = {"projector" if PROJECTOR.search(name) else name.split(".")[name.startswith("model.")] for name in changed}
+    return {names.get(part, part) for part in parts}
+
+
+@pytest.mark.parametrize(
+    ("trainable", "expected"),
+    [
+        ("language", {"language", "head"}),
+        ("all", {"language", "head", "images", "projector"}),
+        ("projector", {"projector"}),
+        (("language_model.layers.0.self_attn", "merger", "multi_modal"), {"language", "projector"}),
+    ],
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_trains(family: str, trainable: Any, expected: set[str], vlm_folder: Any, tmp_path: Path) -> None:
+    settings = {"steps": 1, "sft": {"per_device_train_batch_size": 4, "learning_rate": 1e-2}}
+    training = TargetTraining(vlm_folder(family), **settings, trainable=trainable)  # type: ignore[arg-type]
+    assert trainable != "language" or training == TargetTraining(vlm_folder(family), **settings)  # type: ignore[arg-type]
+    training.train(dataset_of(family, 4), LABELS, tmp_path)
+    assert moved(vlm_folder(family), tmp_path) == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_stay_off_what_sees_images(family: str, vlm_folder: Any, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    def adapted(trainable: str, **lora: Any) -> set[bool]:
+        """Whether an adapter's places are of images."""
+        training = TargetTraining(
+            vlm_folder(family), method="lora", steps=1, lora={"r": 2, **lora}, trainable=trainable,
+            sft={"per_device_train_batch_size": 2},
+        )  # fmt: skip
+        folder = training.train(dataset_of(family, 2), LABELS, tmp_path / trainable).folder
+        with safe_open(Path(folder, "adapter_model.safetensors"), "pt") as file:
+            return {any(part in name for part in ("vision_tower", "visual", "projector")) for name in file.keys()}  # noqa: SIM118
+
+    assert adapted("language") == {False}
+    assert adapted("all") == {False, True}
+    assert adapted("lora", exclude_modules=["q_proj"]) == {False, True}
+
+
+def test_what_cannot_train_is_said(vlm_folder: Any, tmp_path: Path) -> None:
+    with pytest.raises(
+        BadRecipe, match="`trainable` is 'projector' while `method` is 'lora', expected 'language' or 'all'"
+    ):
+        TargetTraining("any", method="lora", trainable="projector")
+    with pytest.raises(BadRecipe, match="`trainable` is 'lora' while `method` is 'full'"):
+        TargetTraining("any", trainable="lora")
+    with pytest.raises(BadRecipe, match="`trl sft` freezes nothing"):
+        TargetTraining("any", trainable="projector").trl_config(LABELS, "me/data", "top", "out")
+    with pytest.raises(ValueError, match="`trainable` is 'nowhere' and matches none of the"):
+        TargetTraining(vlm_folder("llava"), steps=1, trainable="nowhere").train(
+            dataset_of("llava", 2), LABELS, tmp_path
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.errors import BadRow
-from hf_datasel.rows.pixels import MEDIA_COLUMNS, UnreadableMedia, frames_of
+from hf_datasel.rows.pixels import MEDIA_COLUMNS, frames_of
+from hf_datasel.rows.video import UnreadableMedia
 from hf_datasel.scorers.goal.batches import columns_of, unbatched
 from hf_datasel.scorers.goal.bins import TEXT_COLUMNS
 from hf_datasel.scorers.goal.text import question_and_answer, words
