@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -107,13 +107,25 @@ def _images_only(model: str, **code: Any) -> Any:
     if "video_processor" not in attributes:
         return None
     others = [attribute for attribute in attributes if attribute != "video_processor"]
-    own = kind.__init__
-    asked = inspect.signature(own).parameters.get("video_processor")
-    none = {"video_processor": None} if asked is not None and asked.default is inspect.Parameter.empty else {}
-
-    @functools.wraps(own)  # transformers looks at the signature
-    def start(self: Any, *parts: Any, **options: Any) -> None:
-        own(self, *parts, **none, **options)
-
     # The same name, since the name is saved with the processor.
-    return type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda cls: others), "__init__": start})
+    return type(
+        kind.__name__,
+        (kind,),
+        {"get_attributes": classmethod(lambda cls: others), "__init__": _without_videos(kind.__init__)},
+    )
+
+
+def _without_videos(start: Any) -> Any:
+    """A processor's `__init__` that can be called without a part for videos.
+
+    The same code with another default: transformers reads the names of its arguments off the code.
+    """
+    names = list(inspect.signature(start).parameters.values())
+    place = next((i for i, its in enumerate(names) if its.name == "video_processor"), None)
+    if place is None or names[place].default is not inspect.Parameter.empty:
+        return start
+    positional = [its for its in names[place:] if its.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    defaults = tuple(None if its.default is inspect.Parameter.empty else its.default for its in positional)
+    copy = types.FunctionType(start.__code__, start.__globals__, start.__name__, defaults, start.__closure__)
+    copy.__kwdefaults__ = start.__kwdefaults__
+    return copy
