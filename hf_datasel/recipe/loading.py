@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from hf_datasel.proxy import Proxy
 
 SECTIONS = ("pool", "anchors", "score", "select", "train", "publish")
-COLUMN_FIELDS = ("column", "group", "length_column", "balance")
+# Fields of rules that name a column: one that a scorer may write, and one of the pool.
+SCORED_FIELDS = ("column", "embedding", "loss", "anchor_similarity", "length_column")
+COLUMN_FIELDS = (*SCORED_FIELDS, "group", "balance")
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -223,7 +225,7 @@ def _check_rows(
                 problems.append(str(error).replace("`pool`", f"`{key}`", 1))
     if rows["pool"] is not None:
         # While a scorer has faults of its own, nobody knows what it will write.
-        fields = COLUMN_FIELDS if all_scorers else COLUMN_FIELDS[1:]
+        fields = COLUMN_FIELDS if all_scorers else COLUMN_FIELDS[len(SCORED_FIELDS) :]
         there = {*rows["pool"].column_names, *(name for scorer in scorers for name in scorer.columns), "row_id"}
         for rule in rules:
             for name in fields:

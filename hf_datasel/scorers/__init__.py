@@ -2,6 +2,7 @@
 
 from hf_datasel.scorers.aum import AUM
 from hf_datasel.scorers.el2n import EL2N
+from hf_datasel.scorers.embedding import Embedding
 from hf_datasel.scorers.ifd import IFD
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
@@ -9,16 +10,19 @@ from hf_datasel.scorers.perplexity import Perplexity
 from hf_datasel.scorers.probe import Probe
 from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.self_consistency import SelfConsistency
+from hf_datasel.scorers.sentence_embedding import SentenceEmbedding
 
 
 __all__ = [
     "AUM",
     "EL2N",
     "IFD",
+    "Embedding",
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",
     "Probe",
     "ResponseLength",
     "SelfConsistency",
+    "SentenceEmbedding",
 ]
