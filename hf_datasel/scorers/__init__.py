@@ -1,6 +1,7 @@
 """One file per way to give a row a number. Every scorer is a callable for `Dataset.map`."""
 
 from hf_datasel.scorers.aum import AUM
+from hf_datasel.scorers.deita import Deita
 from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.embedding import Embedding
 from hf_datasel.scorers.ifd import IFD
@@ -17,6 +18,7 @@ __all__ = [
     "AUM",
     "EL2N",
     "IFD",
+    "Deita",
     "Embedding",
     "OneStepTrain",
     "OpticalFlow",

@@ -12,6 +12,7 @@ from hf_datasel import (
     AUM,
     EL2N,
     IFD,
+    Deita,
     Embedding,
     Labels,
     OneStepTrain,
@@ -31,6 +32,7 @@ from ..sentences import save_sentence_model
 
 CASES = {
     "AUM": lambda model, anchors: AUM(Proxy(model), labels=Labels(max_length=512)),
+    "Deita": lambda model, anchors: Deita(Proxy(model), Proxy(model)),
     "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
     "Embedding": lambda model, anchors: Embedding(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
