@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
     from hf_datasel.learners import Coverage, GoalQuality, GoalScore
-    from hf_datasel.proxy import Proxy
+    from hf_datasel.proxy import Endpoint, Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         IFD,
         Deita,
         Embedding,
+        LLMJudge,
         OneStepTrain,
         OpticalFlow,
         Perplexity,
@@ -82,6 +83,7 @@ __all__ = [
     "D2Pruning",
     "Deita",
     "Embedding",
+    "Endpoint",
     "FacilityLocation",
     "Full",
     "GoalBins",
@@ -89,6 +91,7 @@ __all__ = [
     "GoalQuality",
     "GoalScore",
     "KCenter",
+    "LLMJudge",
     "Labels",
     "LeakGuard",
     "LossTrajectoryCallback",
@@ -139,7 +142,7 @@ __all__ = [
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
     "learners": ["Coverage", "GoalQuality", "GoalScore"],
-    "proxy": ["Proxy"],
+    "proxy": ["Endpoint", "Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score"],
@@ -149,6 +152,7 @@ _ROOMS = {
         "IFD",
         "Deita",
         "Embedding",
+        "LLMJudge",
         "OneStepTrain",
         "OpticalFlow",
         "Perplexity",

@@ -5,6 +5,7 @@ from hf_datasel.scorers.deita import Deita
 from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.embedding import Embedding
 from hf_datasel.scorers.ifd import IFD
+from hf_datasel.scorers.llm_judge import LLMJudge
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
@@ -20,6 +21,7 @@ __all__ = [
     "IFD",
     "Deita",
     "Embedding",
+    "LLMJudge",
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",

@@ -21,7 +21,6 @@ RULES = {
 }
 # What a recipe on packaged rows cannot run, and why.
 WITHOUT_RECIPE = {
-    "AboveThreshold": "needs a score with a scale of its own, such as a judge's",
     "OpticalFlow": "reads frames, and no packaged pool has any",
     "SentenceEmbedding": "needs a sentence-transformers model, and none is packaged; recipes take `Embedding`",
 }

@@ -14,7 +14,9 @@ from hf_datasel import (
     IFD,
     Deita,
     Embedding,
+    Endpoint,
     Labels,
+    LLMJudge,
     OneStepTrain,
     OpticalFlow,
     Perplexity,
@@ -27,6 +29,7 @@ from hf_datasel import (
 )
 from hf_datasel.contracts import Scorer
 
+from ..judge_endpoint import fair_judge
 from ..sentences import save_sentence_model
 
 
@@ -37,6 +40,7 @@ CASES = {
     "Embedding": lambda model, anchors: Embedding(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
+    "LLMJudge": lambda model, anchors: LLMJudge(Endpoint("judge", base_url=fair_judge().url)),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),

@@ -9,6 +9,8 @@ import yaml
 from hf_datasel.recipe import Run
 from hf_datasel.recipe.loading import check_recipe
 
+from ..judge_endpoint import fair_judge
+
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
@@ -29,6 +31,9 @@ def smaller(values, rows):
     if "warm_up" in values["score"]:
         values["score"]["warm_up"]["steps"] = 1
     values.pop("train", None)
+    for scorer in values["score"]["scorers"]:
+        if "LLMJudge" in scorer:
+            scorer["LLMJudge"]["endpoint"]["base_url"] = fair_judge().url
     ((_, rule),) = values["select"].items()
     rule.update({name: few for name, few in (("count", 8), ("tokens", 1000)) if name in rule})
     return values
