@@ -45,6 +45,17 @@ def turns_of(row: Mapping[str, Any], text_field: str = "text") -> list[tuple[str
     return turns
 
 
+def text_of(row: Mapping[str, Any], of: str) -> str:
+    """A row's questions, its answers, or both, turn by turn.
+
+    Example:
+        >>> text_of({"prompt": "1 + 1 =", "completion": " 2"}, "row")
+        '1 + 1 =\\n 2'
+    """
+    parts = [turn if of == "row" else turn[:1] if of == "prompt" else turn[1:] for turn in turns_of(row)]
+    return "\n".join(text for turn in parts for text in turn if text.strip())
+
+
 def _said(value: Any, role: str) -> list[tuple[str, str]]:
     """Roles and texts of a string, or of messages."""
     if value is None or isinstance(value, str):

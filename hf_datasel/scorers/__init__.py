@@ -10,6 +10,7 @@ from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
 from hf_datasel.scorers.probe import Probe
+from hf_datasel.scorers.qurating import QuRating
 from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.self_consistency import SelfConsistency
 from hf_datasel.scorers.sentence_embedding import SentenceEmbedding
@@ -26,6 +27,7 @@ __all__ = [
     "OpticalFlow",
     "Perplexity",
     "Probe",
+    "QuRating",
     "ResponseLength",
     "SelfConsistency",
     "SentenceEmbedding",

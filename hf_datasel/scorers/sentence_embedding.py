@@ -13,7 +13,7 @@ from hf_datasel.errors import MissingExtra
 from hf_datasel.proxy import Proxy
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.journal import resumed
-from hf_datasel.rows.turns import turns_of
+from hf_datasel.rows.turns import text_of
 
 
 ROWS = 32  # encoded at a time
@@ -109,14 +109,3 @@ class SentenceEmbedding:
                 ) from error
             self.__dict__["_model"] = SentenceTransformer(self.model, revision=self.revision)
         return self.__dict__["_model"]
-
-
-def text_of(row: Mapping[str, Any], of: str) -> str:
-    """A row's questions, its answers, or both, turn by turn.
-
-    Example:
-        >>> text_of({"prompt": "1 + 1 =", "completion": " 2"}, "row")
-        '1 + 1 =\\n 2'
-    """
-    parts = [turn if of == "row" else turn[:1] if of == "prompt" else turn[1:] for turn in turns_of(row)]
-    return "\n".join(text for turn in parts for text in turn if text.strip())

@@ -22,6 +22,7 @@ from hf_datasel import (
     Perplexity,
     Probe,
     Proxy,
+    QuRating,
     ResponseLength,
     SelfConsistency,
     SentenceEmbedding,
@@ -30,6 +31,7 @@ from hf_datasel import (
 from hf_datasel.contracts import Scorer
 
 from ..judge_endpoint import fair_judge
+from ..raters import save_rater
 from ..sentences import save_sentence_model
 
 
@@ -45,6 +47,7 @@ CASES = {
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
     "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
+    "QuRating": lambda model, anchors: QuRating(Proxy(save_rater(model)), of="answer"),
     "ResponseLength": lambda model, anchors: ResponseLength(),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
     "SentenceEmbedding": lambda model, anchors: SentenceEmbedding(save_sentence_model(model)),

@@ -10,6 +10,7 @@ from hf_datasel.recipe import Run
 from hf_datasel.recipe.loading import check_recipe
 
 from ..judge_endpoint import fair_judge
+from ..raters import save_rater
 
 
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -34,6 +35,8 @@ def smaller(values, rows):
     for scorer in values["score"]["scorers"]:
         if "LLMJudge" in scorer:
             scorer["LLMJudge"]["endpoint"]["base_url"] = fair_judge().url
+        if "QuRating" in scorer:
+            scorer["QuRating"]["rater"]["model"] = save_rater(str(FOLDER / "quickstart" / "proxy"))
     ((_, rule),) = values["select"].items()
     rule.update({name: few for name, few in (("count", 8), ("tokens", 1000)) if name in rule})
     return values

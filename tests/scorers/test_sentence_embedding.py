@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hf_datasel import SentenceEmbedding
-from hf_datasel.scorers.sentence_embedding import text_of
+from hf_datasel.rows.turns import text_of
 
 from ..sentences import save_sentence_model
 
