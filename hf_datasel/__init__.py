@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import Coverage, GoalQuality, GoalScore
+    from hf_datasel.learners import Coverage, GoalQuality, GoalScore, QualityClassifier
     from hf_datasel.proxy import Endpoint, Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         OneStepTrain,
         OpticalFlow,
         Perplexity,
+        PredictiveStrength,
+        PreSelect,
         Probe,
         QuRating,
         ResponseLength,
@@ -102,12 +104,15 @@ __all__ = [
     "OpticalFlow",
     "Oversampling",
     "Perplexity",
+    "PreSelect",
+    "PredictiveStrength",
     "Probe",
     "Prototypes",
     "Proxy",
     "ProxyScoringCallback",
     "Published",
     "QuRating",
+    "QualityClassifier",
     "Random",
     "Recipe",
     "RepresentationFilter",
@@ -145,7 +150,7 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["Coverage", "GoalQuality", "GoalScore"],
+    "learners": ["Coverage", "GoalQuality", "GoalScore", "QualityClassifier"],
     "proxy": ["Endpoint", "Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
@@ -160,6 +165,8 @@ _ROOMS = {
         "OneStepTrain",
         "OpticalFlow",
         "Perplexity",
+        "PreSelect",
+        "PredictiveStrength",
         "Probe",
         "QuRating",
         "ResponseLength",

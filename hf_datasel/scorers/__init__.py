@@ -9,6 +9,8 @@ from hf_datasel.scorers.llm_judge import LLMJudge
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
+from hf_datasel.scorers.pre_select import PreSelect
+from hf_datasel.scorers.predictive_strength import PredictiveStrength
 from hf_datasel.scorers.probe import Probe
 from hf_datasel.scorers.qurating import QuRating
 from hf_datasel.scorers.response_length import ResponseLength
@@ -26,6 +28,8 @@ __all__ = [
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",
+    "PreSelect",
+    "PredictiveStrength",
     "Probe",
     "QuRating",
     "ResponseLength",

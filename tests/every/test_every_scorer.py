@@ -20,6 +20,8 @@ from hf_datasel import (
     OneStepTrain,
     OpticalFlow,
     Perplexity,
+    PredictiveStrength,
+    PreSelect,
     Probe,
     Proxy,
     QuRating,
@@ -31,7 +33,7 @@ from hf_datasel import (
 from hf_datasel.contracts import Scorer
 
 from ..judge_endpoint import fair_judge
-from ..raters import save_rater
+from ..raters import save_classifier, save_rater, save_weaker
 from ..sentences import save_sentence_model
 
 
@@ -46,13 +48,17 @@ CASES = {
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
+    "PreSelect": lambda model, anchors: PreSelect(save_classifier(), of="answer"),
+    "PredictiveStrength": lambda model, anchors: PredictiveStrength(
+        [Proxy(save_weaker(model)), Proxy(model)], (1, 2), Labels(max_length=512)
+    ),
     "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
     "QuRating": lambda model, anchors: QuRating(Proxy(save_rater(model)), of="answer"),
     "ResponseLength": lambda model, anchors: ResponseLength(),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
     "SentenceEmbedding": lambda model, anchors: SentenceEmbedding(save_sentence_model(model)),
 }
-OPTIONAL = {"OpticalFlow": "cv2", "SentenceEmbedding": "sentence_transformers"}
+OPTIONAL = {"OpticalFlow": "cv2", "PreSelect": "fasttext", "SentenceEmbedding": "sentence_transformers"}
 VECTORS = {"Embedding", "SentenceEmbedding"}  # the first column holds vectors, float32, for rules that compare rows
 
 

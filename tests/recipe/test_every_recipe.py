@@ -10,7 +10,7 @@ from hf_datasel.recipe import Run
 from hf_datasel.recipe.loading import check_recipe
 
 from ..judge_endpoint import fair_judge
-from ..raters import save_rater
+from ..raters import save_classifier, save_rater, save_weaker
 
 
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -37,6 +37,14 @@ def smaller(values, rows):
             scorer["LLMJudge"]["endpoint"]["base_url"] = fair_judge().url
         if "QuRating" in scorer:
             scorer["QuRating"]["rater"]["model"] = save_rater(str(FOLDER / "quickstart" / "proxy"))
+        proxy = str(FOLDER / "quickstart" / "proxy")
+        if "PreSelect" in scorer:
+            pytest.importorskip("fasttext")
+            scorer["PreSelect"]["model"] = save_classifier()
+        if "PredictiveStrength" in scorer:
+            scorer["PredictiveStrength"]["models"] = [{"model": save_weaker(proxy, by)} for by in (0.3, 0.1)] + [
+                {"model": proxy}
+            ]
     ((_, rule),) = values["select"].items()
     rule.update({name: few for name, few in (("count", 8), ("tokens", 1000)) if name in rule})
     return values
