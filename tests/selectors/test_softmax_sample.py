@@ -24,7 +24,9 @@ def test_first_draws_have_the_probabilities_of_the_softmax() -> None:
     scores = np.array([0.0, 1.0, 2.0, 5.0])
     standard = (scores - scores.mean()) / scores.std()
     expected = np.exp(standard / 0.8) / np.exp(standard / 0.8).sum()
-    first = np.bincount([draw(scores.tolist(), 0.8, seed)[0] for seed in range(1500)], minlength=4) / 1500
+    scored = Dataset.from_dict({"row_id": list("abcd"), "s": scores.tolist()})
+    draws = [SoftmaxSample("s", 0.25, temperature=0.8, seed=seed).rank(scored)[0] for seed in range(1500)]
+    first = np.bincount(draws, minlength=4) / 1500
     assert first == pytest.approx(expected, abs=0.04)  # three standard errors
 
 
