@@ -12,21 +12,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import Coverage, GoalQuality, GoalScore
-    from hf_datasel.proxy import Proxy
-    from hf_datasel.recipe import Recipe, Run, compare, load_recipe
+    from hf_datasel.learners import (
+        Coverage,
+        GoalQuality,
+        GoalScore,
+        QualityClassifier,
+    )
+    from hf_datasel.proxy import (
+        Endpoint,
+        Proxy,
+    )
+    from hf_datasel.recipe import (
+        Recipe,
+        Run,
+        compare,
+        load_recipe,
+    )
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score
     from hf_datasel.scorers import (
         AUM,
         EL2N,
         IFD,
+        Deita,
+        Embedding,
+        LLMJudge,
         OneStepTrain,
         OpticalFlow,
         Perplexity,
+        PredictiveStrength,
+        PreSelect,
         Probe,
+        QuRating,
         ResponseLength,
         SelfConsistency,
+        SentenceEmbedding,
     )
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
@@ -51,6 +71,7 @@ if TYPE_CHECKING:
         SemDeDup,
         ShareFloor,
         ShareRange,
+        SoftmaxSample,
         SourceFloors,
         TokenBudget,
         TopCount,
@@ -79,6 +100,9 @@ __all__ = [
     "CoverageFeatures",
     "CoveredTopFraction",
     "D2Pruning",
+    "Deita",
+    "Embedding",
+    "Endpoint",
     "FacilityLocation",
     "ForGoal",
     "Full",
@@ -87,6 +111,7 @@ __all__ = [
     "GoalQuality",
     "GoalScore",
     "KCenter",
+    "LLMJudge",
     "Labels",
     "LeakGuard",
     "LossTrajectoryCallback",
@@ -95,11 +120,15 @@ __all__ = [
     "OpticalFlow",
     "Oversampling",
     "Perplexity",
+    "PreSelect",
+    "PredictiveStrength",
     "Probe",
     "Prototypes",
     "Proxy",
     "ProxyScoringCallback",
     "Published",
+    "QuRating",
+    "QualityClassifier",
     "Random",
     "Recipe",
     "RepresentationFilter",
@@ -109,8 +138,10 @@ __all__ = [
     "SelectionDiff",
     "SelfConsistency",
     "SemDeDup",
+    "SentenceEmbedding",
     "ShareFloor",
     "ShareRange",
+    "SoftmaxSample",
     "Source",
     "SourceFloors",
     "TargetTraining",
@@ -137,21 +168,41 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["Coverage", "GoalQuality", "GoalScore"],
-    "proxy": ["Proxy"],
-    "recipe": ["Recipe", "Run", "compare", "load_recipe"],
+    "learners": [
+        "Coverage",
+        "GoalQuality",
+        "GoalScore",
+        "QualityClassifier",
+    ],
+    "proxy": [
+        "Endpoint",
+        "Proxy",
+    ],
+    "recipe": [
+        "Recipe",
+        "Run",
+        "compare",
+        "load_recipe",
+    ],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score"],
     "scorers": [
         "AUM",
         "EL2N",
         "IFD",
+        "Deita",
+        "Embedding",
+        "LLMJudge",
         "OneStepTrain",
         "OpticalFlow",
         "Perplexity",
+        "PreSelect",
+        "PredictiveStrength",
         "Probe",
+        "QuRating",
         "ResponseLength",
         "SelfConsistency",
+        "SentenceEmbedding",
     ],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
@@ -176,6 +227,7 @@ _ROOMS = {
         "SelectionDiff",
         "ShareFloor",
         "ShareRange",
+        "SoftmaxSample",
         "SourceFloors",
         "TokenBudget",
         "TopCount",

@@ -33,9 +33,9 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 class Scorer(Protocol):
     """Gives each row a number that depends on the row alone, not on its neighbours in the batch.
 
-    A frozen dataclass whose fields are its recipe. `columns[0]` is the score; `<score>_status` says `"ok"` or why a
-    row has none. One that reads columns beside a row's training content names them in a property `reads`, and those of
-    them that it cannot do without in `needs`.
+    A frozen dataclass whose fields are its recipe. `columns[0]` is the score (of an embedding, a vector for the rules that
+    compare rows); `<score>_status` says `"ok"` or why a row has none. One that reads columns beside a row's training
+    content names them in a property `reads`, and those of them that it cannot do without in `needs`.
     """
 
     @property

@@ -10,6 +10,8 @@ import pytest
 
 from hf_datasel.cli import main
 
+from .judge_endpoint import fair_judge
+
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,3 +79,13 @@ def test_every_scorer_and_rule_stands_in_the_method_index_or_the_docs():
     for name in scorers.__all__:
         home = getattr(scorers, name).__module__.rsplit(".", 1)[1]
         assert f"scorers/{home}.py" in index, f"add a line for {name} to docs/methods.md"
+
+
+def test_the_python_of_the_page_on_judging_runs(tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    text = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+    code = code.replace("http://localhost:8000/v1", fair_judge().url)
+    found = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("{'rows': 20.0, 'calls': 60.0, 'unread': 0.0")

@@ -152,7 +152,7 @@ class Proxy:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, self.adapter, autocast_adapter_dtype=False)
-        model.to(_device(rank)).eval()
+        model.to(torch_device(rank)).eval()
         if self.dtype == "float64":
             model.double()
         reader = load_reader(self.model, labels or Labels(), **code)
@@ -281,7 +281,7 @@ def _limit_threads_in_workers() -> None:
         torch.set_num_threads(1)
 
 
-def _device(rank: int | None) -> str:
+def torch_device(rank: int | None) -> str:
     import torch
 
     if not torch.cuda.is_available():

@@ -14,7 +14,9 @@ from hf_datasel.rows.identity import CONTENT_COLUMNS
 if TYPE_CHECKING:
     from datasets import Dataset
 
-COLUMN_FIELDS = ("column", "group", "length_column", "balance")
+# Fields of rules that name a column: one that a scorer may write, and one of the pool.
+SCORED_FIELDS = ("column", "embedding", "loss", "anchor_similarity", "length_column")
+COLUMN_FIELDS = (*SCORED_FIELDS, "group", "balance")
 
 
 def check_rows(
@@ -79,7 +81,7 @@ def _check_needs(scorer: Any, there: set[str], problems: list[str]) -> None:
 
 
 def _check_rule(rule: Rule | None, there: set[str], all_scorers: bool, problems: list[str]) -> None:
-    for name in COLUMN_FIELDS if all_scorers else COLUMN_FIELDS[1:]:
+    for name in COLUMN_FIELDS if all_scorers else COLUMN_FIELDS[len(SCORED_FIELDS) :]:
         column = getattr(rule, name, None)
         if column is not None and column not in there:
             problems.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ SCORERS: dict[str, Any] = {
     **{name: getattr(room, name) for room in (scorer_room, learner_room) for name in room.__all__},
     **{its.__name__: its for its in (CoverageFeatures, GoalBins, LeakGuard)},
 }
+PATHS = re.compile(r"(?:^|_)(?:model|adapter|prompt)$")  # fields of scorers that may name a local file
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -142,10 +144,22 @@ def _section(cls: type[Any], values: Mapping[str, Any], key: str, problems: Prob
     if isinstance(section, TrainSection):
         target = replace(section.target, target=_local(section.target.target, folder))
         return replace(section, evaluation=_beside(section.evaluation, folder), target=target)
-    if isinstance(section, ScoreSection) and section.proxy:
-        proxy = replace(section.proxy, model=_local(section.proxy.model, folder))
-        return replace(section, proxy=proxy)
+    if isinstance(section, ScoreSection):
+        proxy = section.proxy and replace(section.proxy, model=_local(section.proxy.model, folder))
+        return replace(section, proxy=proxy, scorers=_local_models(section.scorers, folder))
     return section
+
+
+def _local_models(value: Any, folder: Path) -> Any:
+    """Plain values with local paths where a scorer names a model or a prompt of its own, however deep."""
+    if isinstance(value, Mapping):
+        return {
+            key: _local(item, folder)
+            if isinstance(item, str) and PATHS.search(str(key))
+            else _local_models(item, folder)
+            for key, item in value.items()
+        }
+    return [_local_models(item, folder) for item in value] if isinstance(value, list) else value
 
 
 def _source_only(values: Any, folder: Path) -> Source | None:

@@ -212,6 +212,7 @@ def resumed(
     score: Buckets,
     names: Sequence[str],
     text_field: str = "text",
+    settled: Callable[[Mapping[str, Any]], bool] = lambda columns: True,
 ) -> Columns:
     """The columns of B rows: those the journal knows from there, the others scored and put into it batch by batch.
 
@@ -223,6 +224,7 @@ def resumed(
         score: scores what is missing.
         names: of the columns.
         text_field: see `row_digest`.
+        settled: whether a row's columns are worth keeping; others are scored again the next time.
     """
     place = default_journal()
     journal = Journal(place) if place else None
@@ -242,7 +244,7 @@ def resumed(
                 if place in missing
             }
             if journal:
-                journal.put(spec, fresh)
+                journal.put(spec, {digest: its for digest, its in fresh.items() if settled(its)})
             found.update(fresh)
             told(sum(copies[digest] for digest in fresh))
     return {name: _column([found[digest][name] for digest in digests]) for name in names}

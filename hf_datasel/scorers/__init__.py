@@ -1,24 +1,38 @@
 """One file per way to give a row a number. Every scorer is a callable for `Dataset.map`."""
 
 from hf_datasel.scorers.aum import AUM
+from hf_datasel.scorers.deita import Deita
 from hf_datasel.scorers.el2n import EL2N
+from hf_datasel.scorers.embedding import Embedding
 from hf_datasel.scorers.ifd import IFD
+from hf_datasel.scorers.llm_judge import LLMJudge
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
+from hf_datasel.scorers.pre_select import PreSelect
+from hf_datasel.scorers.predictive_strength import PredictiveStrength
 from hf_datasel.scorers.probe import Probe
+from hf_datasel.scorers.qurating import QuRating
 from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.self_consistency import SelfConsistency
+from hf_datasel.scorers.sentence_embedding import SentenceEmbedding
 
 
 __all__ = [
     "AUM",
     "EL2N",
     "IFD",
+    "Deita",
+    "Embedding",
+    "LLMJudge",
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",
+    "PreSelect",
+    "PredictiveStrength",
     "Probe",
+    "QuRating",
     "ResponseLength",
     "SelfConsistency",
+    "SentenceEmbedding",
 ]

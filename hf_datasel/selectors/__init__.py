@@ -28,6 +28,7 @@ from hf_datasel.selectors.random_rows import Random
 from hf_datasel.selectors.representation_filter import RepresentationFilter
 from hf_datasel.selectors.selection import Selection, select
 from hf_datasel.selectors.semdedup import SemDeDup
+from hf_datasel.selectors.softmax_sample import SoftmaxSample
 from hf_datasel.selectors.token_budget import TokenBudget
 from hf_datasel.selectors.top_count import TopCount
 from hf_datasel.selectors.top_fraction import TopFraction
@@ -59,6 +60,7 @@ __all__ = [
     "SemDeDup",
     "ShareFloor",
     "ShareRange",
+    "SoftmaxSample",
     "SourceFloors",
     "TokenBudget",
     "TopCount",

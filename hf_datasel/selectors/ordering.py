@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_datasel.contracts import Indices
+from hf_datasel.contracts import Indices, Scores
 from hf_datasel.errors import BadBudget
 from hf_datasel.selectors.columns import read_numbers, read_row_ids, tie_breakers
 
@@ -90,12 +90,29 @@ def hash_order(scored: Dataset, seed: int) -> Indices:
     Raises:
         BadRow: rows have neither a usable `row_id` nor training content to be known by.
     """
+    halves = _hashes(scored, seed)
+    return np.lexsort((halves[:, 1], halves[:, 0])).astype(np.int64)
+
+
+def hash_numbers(scored: Dataset, seed: int) -> Scores:
+    """A number between 0 and 1, both excluded, for each of N rows: of a keyed hash of its id, (N,).
+
+    Example:
+        >>> from datasets import Dataset
+        >>> pool = Dataset.from_dict({"row_id": list("abc")})
+        >>> hash_numbers(pool, 1)[::-1].tolist() == hash_numbers(pool.select([2, 1, 0]), 1).tolist()
+        True
+    """
+    numbers: Scores = ((_hashes(scored, seed)[:, 0] >> 12).astype(np.float64) + 0.5) / 2.0**52
+    return numbers
+
+
+def _hashes(scored: Dataset, seed: int) -> npt.NDArray[np.uint64]:
     key = str(seed).encode()
     hashes = bytearray()
     for row_id in read_row_ids(scored):
         hashes += blake2b(row_id.as_py().encode(), key=key, digest_size=16).digest()
-    halves = np.frombuffer(bytes(hashes), dtype=">u8").reshape(-1, 2)
-    return np.lexsort((halves[:, 1], halves[:, 0])).astype(np.int64)
+    return np.frombuffer(bytes(hashes), dtype=">u8").reshape(-1, 2).astype(np.uint64)
 
 
 def place_within(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

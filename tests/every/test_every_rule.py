@@ -37,6 +37,7 @@ from hf_datasel.selectors import (
     SemDeDup,
     ShareFloor,
     ShareRange,
+    SoftmaxSample,
     SourceFloors,
     TokenBudget,
     TopCount,
@@ -105,6 +106,10 @@ CASES: dict[str, Case] = {
     "SemDeDup": Case(tuple(SemDeDup("e", fraction) for fraction in (0.01, 0.1, 0.9)), by_score=False),
     "SemDeDup, by threshold": Case(
         tuple(SemDeDup("e", epsilon=epsilon, order="easy") for epsilon in (0.7, 0.1, 0.0)), by_score=False
+    ),
+    "SoftmaxSample": Case(tuple(SoftmaxSample("s", fraction) for fraction in (0.01, 0.1, 0.5))),
+    "SoftmaxSample, by tokens": Case(
+        tuple(SoftmaxSample("s", tokens=tokens, length_column="num_tokens") for tokens in (60, 500, 2000))
     ),
     "TokenBudget": Case(tuple(TokenBudget("s", tokens) for tokens in (60, 500, 10**6))),
     "TopCount": Case(tuple(TopCount("s", count) for count in (1, 10, 50, 90))),

@@ -12,32 +12,54 @@ from hf_datasel import (
     AUM,
     EL2N,
     IFD,
+    Deita,
+    Embedding,
+    Endpoint,
     Labels,
+    LLMJudge,
     OneStepTrain,
     OpticalFlow,
     Perplexity,
+    PredictiveStrength,
+    PreSelect,
     Probe,
     Proxy,
+    QuRating,
     ResponseLength,
     SelfConsistency,
+    SentenceEmbedding,
     scorers,
 )
 from hf_datasel.contracts import Scorer
 
+from ..judge_endpoint import fair_judge
+from ..raters import save_classifier, save_rater, save_weaker
+from ..sentences import save_sentence_model
+
 
 CASES = {
     "AUM": lambda model, anchors: AUM(Proxy(model), labels=Labels(max_length=512)),
+    "Deita": lambda model, anchors: Deita(Proxy(model), Proxy(model)),
     "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
+    "Embedding": lambda model, anchors: Embedding(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
+    "LLMJudge": lambda model, anchors: LLMJudge(Endpoint("judge", base_url=fair_judge().url)),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
+    "PreSelect": lambda model, anchors: PreSelect(save_classifier(), of="answer"),
+    "PredictiveStrength": lambda model, anchors: PredictiveStrength(
+        [Proxy(save_weaker(model)), Proxy(model)], (1, 2), Labels(max_length=512)
+    ),
     "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
+    "QuRating": lambda model, anchors: QuRating(Proxy(save_rater(model)), of="answer"),
     "ResponseLength": lambda model, anchors: ResponseLength(),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
+    "SentenceEmbedding": lambda model, anchors: SentenceEmbedding(save_sentence_model(model)),
 }
-OPTIONAL = {"OpticalFlow": "cv2"}
+OPTIONAL = {"OpticalFlow": "cv2", "PreSelect": "fasttext", "SentenceEmbedding": "sentence_transformers"}
+VECTORS = {"Embedding", "SentenceEmbedding"}  # the first column holds vectors, float32, for rules that compare rows
 
 
 def frames(answer):
@@ -56,6 +78,15 @@ READS = {
 def with_what_it_reads(scorer, rows):
     extra = READS.get(type(scorer).__name__, {})
     return {**rows, **{name: [make(answer) for answer in rows["completion"]] for name, make in extra.items()}}
+
+
+def equal(found, expected, tolerance):
+    """Numbers by their relative difference, vectors by the length of their difference."""
+    if np.asarray(found).dtype == np.float64:
+        return found == pytest.approx(expected, rel=tolerance, nan_ok=True)
+    both = np.isnan(found) & np.isnan(expected)
+    apart = np.linalg.norm(np.where(both, 0.0, found - expected), axis=-1)
+    return bool((apart <= tolerance * np.linalg.norm(np.nan_to_num(expected), axis=-1)).all())
 
 
 def test_every_scorer_has_a_case():
@@ -85,7 +116,9 @@ def test_it_writes_its_columns_the_score_first_and_a_status(scorer, scored, pool
     assert tuple(scored) == scorer.columns
     score, status = scorer.columns[:2]
     assert status == f"{score}_status"
-    assert scored[score].dtype == np.float64 and scored[score].shape == (len(pool),)
+    is_vector = type(scorer).__name__ in VECTORS
+    assert scored[score].dtype == (np.float32 if is_vector else np.float64)
+    assert scored[score].shape[0] == len(pool) and scored[score].ndim == 1 + is_vector
     assert all(len(values) == len(pool) for values in scored.values())
 
 
@@ -100,14 +133,14 @@ def test_batches_and_order_do_not_matter(scorer, scored, pool):
     order = np.random.default_rng(1).permutation(len(pool))
     shuffled = pool.select(order)
     found = np.concatenate([scorer(shuffled[i : i + 5])[score] for i in range(0, len(pool), 5)])
-    assert found == pytest.approx(scored[score][order], rel=1e-5)
+    assert equal(found, scored[score][order], 1e-5)
 
 
 def test_one_row_at_a_time_is_the_same(scorer, scored, pool):
     score = scorer.columns[0]
     names = ("prompt", "completion", *READS.get(type(scorer).__name__, ()))
     row = scorer({name: pool[3][name] for name in names})
-    assert row[score] == pytest.approx(scored[score][3], rel=1e-5)
+    assert equal(row[score], scored[score][3], 1e-5)
     assert row[f"{score}_status"] == scored[f"{score}_status"][3]
 
 
@@ -115,8 +148,8 @@ def test_duplicates_score_alike_and_bad_rows_are_nan_with_a_reason(scorer, pool)
     score = scorer.columns[0]
     rows = {"prompt": [pool[0]["prompt"]] * 2 + ["Why?"], "completion": [pool[0]["completion"]] * 2 + [""]}
     found = scorer(with_what_it_reads(scorer, rows))
-    assert found[score][0] == pytest.approx(found[score][1], rel=1e-6)
-    assert np.isnan(found[score]).tolist() == [False, False, True]
+    assert equal(found[score][0], found[score][1], 1e-6)
+    assert [np.isnan(value).all() for value in found[score]] == [False, False, True]
     assert found[f"{score}_status"][2] not in ("ok", "truncated", "", None)
 
 

@@ -21,8 +21,14 @@ def test_a_card_is_what_its_template_makes_of_its_figures(kept):
     assert render(found["template"], found["values"]) == kept.with_suffix(".md").read_text(encoding="utf-8"), HOW
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_recipe_has_cards_of_its_own_pool_and_rule(recipe):
+# A recipe that ends with a selection of the quickstart's pool shows how a method is run: its card would say no more.
+TRAINING = [
+    path for path in sorted((ROOT / "recipes").glob("*.yaml")) if "\ntrain:" in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("recipe", TRAINING, ids=lambda path: path.stem)
+def test_every_shipped_recipe_that_trains_has_cards_of_its_own_pool_and_rule(recipe):
     bound = load_recipe(recipe)
     kinds = ("dataset", "model") if bound.train else ("dataset",)
     for kind in kinds:

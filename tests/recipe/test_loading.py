@@ -56,6 +56,11 @@ def test_a_missing_score_column_is_found_before_scoring():
     assert "`TopFraction.column` is 'ost_utilty', expected a column of the pool or of a scorer" in message
 
 
+def test_a_missing_column_of_embeddings_is_found_before_scoring():
+    message = problems({"select": {"KCenter": {"embedding": "embeding", "fraction": 0.2}}})
+    assert "`KCenter.embedding` is 'embeding', expected a column of the pool or of a scorer" in message
+
+
 def test_a_value_the_class_itself_refuses_is_a_problem():
     assert "fraction" in problems({"select": {"TopFraction": {"column": "ost_utility", "fraction": 1.5}}})
 

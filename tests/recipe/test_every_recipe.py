@@ -1,0 +1,69 @@
+"""Every shipped recipe runs, from its YAML to a selection, on 40 rows of the quickstart's pool."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hf_datasel.recipe import Run
+from hf_datasel.recipe.loading import check_recipe
+
+from ..judge_endpoint import fair_judge
+from ..raters import save_classifier, save_rater, save_weaker
+
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def few_rows(tmp_path_factory, real_rows):
+    path = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    real_rows("pool.jsonl", 240).select(range(0, 240, 6)).to_json(str(path))
+    return path
+
+
+def smaller(values, rows):
+    """The recipe on fewer rows: only sizes change, never what is scored or picked by."""
+    values["pool"]["path"] = str(rows)
+    if "anchors" in values:
+        values["anchors"]["size"] = 4
+    if "warm_up" in values["score"]:
+        values["score"]["warm_up"]["steps"] = 1
+    values.pop("train", None)
+    for scorer in values["score"]["scorers"]:
+        if "LLMJudge" in scorer:
+            scorer["LLMJudge"]["endpoint"]["base_url"] = fair_judge().url
+        if "QuRating" in scorer:
+            scorer["QuRating"]["rater"]["model"] = save_rater(str(FOLDER / "quickstart" / "proxy"))
+        proxy = str(FOLDER / "quickstart" / "proxy")
+        if "PreSelect" in scorer:
+            pytest.importorskip("fasttext")
+            scorer["PreSelect"]["model"] = save_classifier()
+        if "PredictiveStrength" in scorer:
+            scorer["PredictiveStrength"]["models"] = [{"model": save_weaker(proxy, by)} for by in (0.3, 0.1)] + [
+                {"model": proxy}
+            ]
+    ((_, rule),) = values["select"].items()
+    rule.update({name: few for name, few in (("count", 8), ("tokens", 1000)) if name in rule})
+    return values
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_it_runs(path, few_rows, tmp_path):
+    values = smaller(yaml.safe_load(path.read_text(encoding="utf-8")), few_rows)
+    run = Run(check_recipe(values, FOLDER, path.name), tmp_path)
+    selection = run.selections()["selected"]
+    assert 0 < selection.num_kept < 40
+    done = json.loads((tmp_path / "scores" / "done.json").read_text())
+    assert [scorer["scorer"] for scorer in done["scorers"]] == [next(iter(its)) for its in values["score"]["scorers"]]
+    again = run.selections()["selected"]
+    assert again.ids == selection.ids
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_it_says_what_it_does_and_how_to_run_it(path):
+    header = path.read_text(encoding="utf-8").split("\n\n")[0]
+    assert header.startswith("# What:    ")
+    assert f"recipes/{path.stem}.yaml --output-dir runs/{path.stem}" in header
