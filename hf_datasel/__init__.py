@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
     from hf_datasel.learners import Coverage, GoalQuality, GoalScore
     from hf_datasel.proxy import Proxy
+    from hf_datasel.proxy.gradient_store import GradientStore
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
-    from hf_datasel.runs import Cascade, cascade, score
+    from hf_datasel.runs import Cascade, cascade, score, store_gradients
     from hf_datasel.scorers import (
         AUM,
         EL2N,
@@ -83,6 +84,7 @@ __all__ = [
     "GoalBuilder",
     "GoalQuality",
     "GoalScore",
+    "GradientStore",
     "KCenter",
     "Labels",
     "LeakGuard",
@@ -126,6 +128,7 @@ __all__ = [
     "refuse_overlap",
     "score",
     "select",
+    "store_gradients",
     "stratified",
     "with_row_ids",
 ]
@@ -134,9 +137,10 @@ _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
     "learners": ["Coverage", "GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
+    "proxy.gradient_store": ["GradientStore"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
-    "runs": ["Cascade", "cascade", "score"],
+    "runs": ["Cascade", "cascade", "score", "store_gradients"],
     "scorers": [
         "AUM",
         "EL2N",
