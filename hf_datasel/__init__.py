@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import Coverage, GoalQuality, GoalScore
+    from hf_datasel.learners import TIVE, Coverage, GoalQuality, GoalScore
     from hf_datasel.proxy import Proxy
     from hf_datasel.proxy.gradient_store import GradientStore
     from hf_datasel.recipe import Recipe, Run, load_recipe
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
         AUM,
         EL2N,
         IFD,
+        LESS,
         OneStepTrain,
         OpticalFlow,
         Perplexity,
         Probe,
+        ProjectedOneStepTrain,
         ResponseLength,
         SelfConsistency,
     )
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
         GOAL_PROFILES,
+        ICONS,
         AboveThreshold,
         AutoBudget,
         Coincide,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         SemDeDup,
         ShareFloor,
         ShareRange,
+        SoftQuotas,
         SourceFloors,
         TokenBudget,
         TopCount,
@@ -69,7 +73,10 @@ __all__ = [
     "AUM",
     "EL2N",
     "GOAL_PROFILES",
+    "ICONS",
     "IFD",
+    "LESS",
+    "TIVE",
     "AboveThreshold",
     "AutoBudget",
     "Cascade",
@@ -95,6 +102,7 @@ __all__ = [
     "Oversampling",
     "Perplexity",
     "Probe",
+    "ProjectedOneStepTrain",
     "Prototypes",
     "Proxy",
     "ProxyScoringCallback",
@@ -110,6 +118,7 @@ __all__ = [
     "SemDeDup",
     "ShareFloor",
     "ShareRange",
+    "SoftQuotas",
     "Source",
     "SourceFloors",
     "TargetTraining",
@@ -135,13 +144,15 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["Coverage", "GoalQuality", "GoalScore"],
+    "learners": ["TIVE", "Coverage", "GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
     "proxy.gradient_store": ["GradientStore"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score", "store_gradients"],
     "scorers": [
+        "ProjectedOneStepTrain",
+        "LESS",
         "AUM",
         "EL2N",
         "IFD",
@@ -154,6 +165,8 @@ _ROOMS = {
     ],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
+        "SoftQuotas",
+        "ICONS",
         "GOAL_PROFILES",
         "AboveThreshold",
         "AutoBudget",

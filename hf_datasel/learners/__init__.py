@@ -3,6 +3,7 @@
 from hf_datasel.learners.coverage import Coverage
 from hf_datasel.learners.goal_quality import GoalQuality
 from hf_datasel.learners.goal_score import GoalScore
+from hf_datasel.learners.tive import TIVE
 
 
-__all__ = ["Coverage", "GoalQuality", "GoalScore"]
+__all__ = ["TIVE", "Coverage", "GoalQuality", "GoalScore"]

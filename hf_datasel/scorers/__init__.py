@@ -3,10 +3,12 @@
 from hf_datasel.scorers.aum import AUM
 from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.ifd import IFD
+from hf_datasel.scorers.less import LESS
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
 from hf_datasel.scorers.probe import Probe
+from hf_datasel.scorers.projected_one_step_train import ProjectedOneStepTrain
 from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.self_consistency import SelfConsistency
 
@@ -15,10 +17,12 @@ __all__ = [
     "AUM",
     "EL2N",
     "IFD",
+    "LESS",
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",
     "Probe",
+    "ProjectedOneStepTrain",
     "ResponseLength",
     "SelfConsistency",
 ]

@@ -20,6 +20,7 @@ from hf_datasel import selectors
 from hf_datasel.contracts import Rule
 from hf_datasel.errors import BadBudget
 from hf_datasel.selectors import (
+    ICONS,
     AboveThreshold,
     AutoBudget,
     Coincide,
@@ -36,6 +37,7 @@ from hf_datasel.selectors import (
     SemDeDup,
     ShareFloor,
     ShareRange,
+    SoftQuotas,
     SourceFloors,
     TokenBudget,
     TopCount,
@@ -92,6 +94,9 @@ CASES: dict[str, Case] = {
     "GoalBuilder, sized by the pool": Case(
         (GoalBuilder("s", ("group",), automatic=AutoBudget(5, 60, max_fraction=1.0, positive="s", positive_rows=9)),)
     ),
+    "ICONS": Case(
+        tuple(ICONS(("s", "num_tokens"), fraction, vote_fraction=0.2) for fraction in (0.01, 0.1, 0.5)), by_score=False
+    ),
     "KCenter": Case(tuple(KCenter("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
     "MiddleBand": Case(tuple(MiddleBand("s", 0.5 - half, 0.5 + half) for half in (0.02, 0.1, 0.3, 0.5))),
     "Prototypes": Case(tuple(Prototypes("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
@@ -103,6 +108,10 @@ CASES: dict[str, Case] = {
     "SemDeDup": Case(tuple(SemDeDup("e", fraction) for fraction in (0.01, 0.1, 0.9)), by_score=False),
     "SemDeDup, by threshold": Case(
         tuple(SemDeDup("e", epsilon=epsilon, order="easy") for epsilon in (0.7, 0.1, 0.0)), by_score=False
+    ),
+    "SoftQuotas": Case(
+        tuple(SoftQuotas("s", "group", "num_tokens", fraction, seed=3) for fraction in (0.01, 0.1, 0.5)),
+        prefixes=False,
     ),
     "TokenBudget": Case(tuple(TokenBudget("s", tokens) for tokens in (60, 500, 10**6))),
     "TopCount": Case(tuple(TopCount("s", count) for count in (1, 10, 50, 90))),

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from hf_datasel import (
     AUM,
     EL2N,
     IFD,
+    LESS,
+    GradientStore,
     Labels,
     OneStepTrain,
     OpticalFlow,
     Perplexity,
     Probe,
+    ProjectedOneStepTrain,
     Proxy,
     ResponseLength,
     SelfConsistency,
@@ -25,15 +29,23 @@ from hf_datasel import (
 from hf_datasel.contracts import Scorer
 
 
+def store():
+    return GradientStore(tempfile.mkdtemp(), 256)
+
+
 CASES = {
     "AUM": lambda model, anchors: AUM(Proxy(model), labels=Labels(max_length=512)),
     "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
+    "LESS": lambda model, anchors: LESS(Proxy(model), anchors, store(), gradient="sgd", labels=Labels(max_length=512)),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
     "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
+    "ProjectedOneStepTrain": lambda model, anchors: ProjectedOneStepTrain(
+        Proxy(model), anchors, store(), labels=Labels(max_length=512)
+    ),
     "ResponseLength": lambda model, anchors: ResponseLength(),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
 }

@@ -134,6 +134,9 @@ def test_less_makes_of_a_gradient_what_its_code_makes(tiny_model):
     found = state.less_direction({"w": torch.tensor([3.0, 4.0], dtype=torch.float64)})["w"].numpy()
     assert found == pytest.approx([3.162, 3.162], abs=1e-3)
     assert found[0] / np.linalg.norm(found) == pytest.approx(0.707, abs=1e-3)
+    # eps stands inside the root: .1 x 1e-5 / (.001 x 1e-10 + 1e-8)^.5, and not 3.162 once more.
+    small = state.less_direction({"w": torch.full((2,), 1e-5, dtype=torch.float64)})["w"].numpy()
+    assert small == pytest.approx([0.01, 0.01], rel=1e-4)
 
 
 def test_the_pass_apart_counts_what_it_found(tmp_path, tiny_model, rows):
