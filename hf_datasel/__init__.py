@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import TIVE, Coverage, GoalQuality, GoalScore
+    from hf_datasel.learners import MISS, TIVE, Coverage, GoalQuality, GoalScore, InfluenceFunction, LeaveOneOut
     from hf_datasel.proxy import Proxy
     from hf_datasel.proxy.gradient_store import GradientStore
     from hf_datasel.recipe import Recipe, Run, load_recipe
@@ -76,6 +76,7 @@ __all__ = [
     "ICONS",
     "IFD",
     "LESS",
+    "MISS",
     "TIVE",
     "AboveThreshold",
     "AutoBudget",
@@ -92,9 +93,11 @@ __all__ = [
     "GoalQuality",
     "GoalScore",
     "GradientStore",
+    "InfluenceFunction",
     "KCenter",
     "Labels",
     "LeakGuard",
+    "LeaveOneOut",
     "LossTrajectoryCallback",
     "MiddleBand",
     "OneStepTrain",
@@ -144,7 +147,7 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["TIVE", "Coverage", "GoalQuality", "GoalScore"],
+    "learners": ["MISS", "LeaveOneOut", "InfluenceFunction", "TIVE", "Coverage", "GoalQuality", "GoalScore"],
     "proxy": ["Proxy"],
     "proxy.gradient_store": ["GradientStore"],
     "recipe": ["Recipe", "Run", "load_recipe"],
