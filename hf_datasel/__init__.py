@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hf_datasel.selectors import (
         GOAL_PROFILES,
         ICONS,
+        S2L,
         AboveThreshold,
         AutoBudget,
         Coincide,
@@ -77,6 +78,7 @@ __all__ = [
     "IFD",
     "LESS",
     "MISS",
+    "S2L",
     "TIVE",
     "AboveThreshold",
     "AutoBudget",
@@ -168,6 +170,7 @@ _ROOMS = {
     ],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
+        "S2L",
         "SoftQuotas",
         "ICONS",
         "GOAL_PROFILES",

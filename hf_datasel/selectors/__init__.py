@@ -26,6 +26,7 @@ from hf_datasel.selectors.middle_band import MiddleBand
 from hf_datasel.selectors.prototypes import Prototypes
 from hf_datasel.selectors.random_rows import Random
 from hf_datasel.selectors.representation_filter import RepresentationFilter
+from hf_datasel.selectors.s2l import S2L
 from hf_datasel.selectors.selection import Selection, select
 from hf_datasel.selectors.semdedup import SemDeDup
 from hf_datasel.selectors.soft_quotas import SoftQuotas
@@ -39,6 +40,7 @@ from hf_datasel.selectors.uniform_control import UniformControl
 __all__ = [
     "GOAL_PROFILES",
     "ICONS",
+    "S2L",
     "AboveThreshold",
     "AutoBudget",
     "Coincide",

@@ -21,6 +21,7 @@ from hf_datasel.contracts import Rule
 from hf_datasel.errors import BadBudget
 from hf_datasel.selectors import (
     ICONS,
+    S2L,
     AboveThreshold,
     AutoBudget,
     Coincide,
@@ -108,6 +109,9 @@ CASES: dict[str, Case] = {
     "SemDeDup": Case(tuple(SemDeDup("e", fraction) for fraction in (0.01, 0.1, 0.9)), by_score=False),
     "SemDeDup, by threshold": Case(
         tuple(SemDeDup("e", epsilon=epsilon, order="easy") for epsilon in (0.7, 0.1, 0.0)), by_score=False
+    ),
+    "S2L": Case(
+        tuple(S2L("e", fraction, clusters=9) for fraction in (0.01, 0.1, 0.5)), prefixes=False, by_score=False
     ),
     "SoftQuotas": Case(
         tuple(SoftQuotas("s", "group", "num_tokens", fraction, seed=3) for fraction in (0.01, 0.1, 0.5)),
