@@ -208,7 +208,7 @@ def plot(first: dict, figures: dict) -> None:
             axes.plot(shares, shares, color=FAINT, linewidth=1, linestyle="--")
             axes.set_xlabel(f"{end} share")
             axes.set_ylabel("overlap")
-            notes(axes, [("●", colour, "in both"), ("–", FAINT, "chance")], at_edge=False)
+            notes(axes, [("●", colour, "in both"), ("- -", FAINT, "chance")], at_edge=False)
         for axes in (scatter, *panels):
             grid(axes)
         save(figure, PLOT)

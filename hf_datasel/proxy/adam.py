@@ -85,8 +85,9 @@ class AdamState:
         first, second = self.betas
         found = {}
         for name, own in gradient.items():
-            square = second * self.square[name] + (1 - second) * own * own
-            found[name] = ((first * self.mean[name] + (1 - first) * own) / (square + self.eps).sqrt()).to(own.dtype)
+            mean = torch.add(first * self.mean[name], own, alpha=1 - first)
+            square = torch.addcmul(second * self.square[name], own, own, value=1 - second)
+            found[name] = mean.div_(square.add_(self.eps).sqrt_()).to(own.dtype)
         return found
 
 

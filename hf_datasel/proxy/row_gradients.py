@@ -11,7 +11,7 @@ import torch
 
 from hf_datasel.proxy.gradient_store import Features
 from hf_datasel.proxy.losses import Reduction, collate, row_values, token_losses
-from hf_datasel.proxy.one_step import dot, gradient
+from hf_datasel.proxy.one_step import gradient
 from hf_datasel.proxy.projection import Projection
 from hf_datasel.rows.labels import TokenRow
 
@@ -58,7 +58,7 @@ class RowGradients:
                 return row_values(token_losses(self.proxy, parameters, batch), batch, self.reduction).sum()  # type: ignore[arg-type]
 
             own, value = gradient(loss, self.proxy.parameters)
-            found.losses[place], found.gradient_norms[place] = float(value), np.sqrt(dot(own, own))
+            found.losses[place], found.gradient_norms[place] = float(value), _length(own)
             yield own if self.change is None else self.change(own)
 
     def _keep(self, found: Features, place: int, vector: np.ndarray) -> None:
@@ -69,3 +69,8 @@ class RowGradients:
             return
         found.losses[place] = found.gradient_norms[place] = np.nan
         found.status[place] = NAN_GRADIENT
+
+
+def _length(gradient: Parameters) -> float:
+    """Over all parameters, squares and sums in float64."""
+    return float(np.linalg.norm([float(torch.linalg.vector_norm(v, dtype=torch.float64)) for v in gradient.values()]))
