@@ -14,7 +14,8 @@ from hf_datasel.contracts import Learner, Scorer, Scores
 from hf_datasel.errors import BadBudget
 from hf_datasel.proxy import Proxy
 from hf_datasel.rows import Labels, row_digest, with_row_ids
-from hf_datasel.rows.identity import ROW_ID, content_only
+from hf_datasel.rows.identity import content_only
+from hf_datasel.rows.labels import SCORABLE
 from hf_datasel.runs import score
 from hf_datasel.scorers.looked_up import LookedUp
 from hf_datasel.training.warm_up import WarmUp
@@ -77,49 +78,54 @@ class MISS:
 
     def fit(self, pool: Dataset) -> LookedUp:
         """Pick `count` rows of `pool`; return the scorer that knows in which order."""
-        labels = getattr(self.scorer, "labels", Labels())
-        text_field = labels.dataset_text_field
+        text_field = self._labels.dataset_text_field
         pool = with_row_ids(pool.with_format(None))
         digests = [row_digest(row, text_field) for row in content_only(pool, text_field)]
         first = {digest: place for place, digest in reversed(list(enumerate(digests)))}
-        places = sorted(first.values(), key=lambda place: digests[place])  # ties do not go by the pool's order
+        names = sorted(first)  # ties do not go by the pool's order
         known_already = set(getattr(self.scorer, "columns", ())) & set(pool.column_names)
-        distinct = pool.select(places).remove_columns(sorted(known_already))
-        statuses = [""] * len(places)
-
-        def values(picked: list[int], turn: int) -> Scores:
-            scorer: Any = self.scorer
-            if turn > 0:
-                scorer = replace(scorer, proxy=self._taught(distinct.select(picked), turn, labels))
-            rest = [place for place in range(len(places)) if place not in set(picked)]
-            scored = score(distinct.select(rest), scorer)
-            # What a learner writes is known once it has written: the columns that were not there before.
-            name = next(name for name in scored.column_names if name not in distinct.column_names and name != ROW_ID)
-            found = np.full(len(places), np.nan)
-            found[rest] = np.array(scored[name][:], np.float64)
-            for place, status in zip(rest, scored[f"{name}_status"][:], strict=True):
-                statuses[place] = status
-            return found
-
-        picks, turns = adaptive_picks(values, self.count, self.rounds)
+        distinct = pool.select([first[name] for name in names]).remove_columns(sorted(known_already))
+        statuses = [""] * len(names)
+        picks, turns = adaptive_picks(
+            lambda picked, turn: self._values(distinct, picked, turn, statuses), self.count, self.rounds
+        )
         known: dict[str, tuple[Any, ...]] = {
-            digests[place]: (np.nan, NOT_PICKED if status in ("ok", "truncated") else status, np.nan)
-            for place, status in zip(places, statuses, strict=True)
+            name: (np.nan, NOT_PICKED if status in SCORABLE else status, np.nan)
+            for name, status in zip(names, statuses, strict=True)
         }
         for order, (pick, turn) in enumerate(zip(picks, turns, strict=True)):
-            known[digests[places[pick]]] = (float(self.count - order), "ok", float(turn + 1))
-        made_by = {
-            "learner": "MISS",
-            "count": self.count,
-            "rounds": self.rounds,
-            "scorer": getattr(self.scorer, "spec", {}),
-        }
+            known[names[pick]] = (float(self.count - order), "ok", float(turn + 1))
+        made_by = {"learner": "MISS", "count": self.count, "rounds": self.rounds, "scorer": self._scorer_spec}
         return LookedUp(COLUMNS, known, made_by, text_field)
 
-    def _taught(self, picks: Dataset, turn: int, labels: Labels) -> Proxy:
+    def _values(self, distinct: Dataset, picked: list[int], turn: int, statuses: list[str]) -> Scores:
+        """Scores (N,) of a round, NaN for what is picked; the reasons for having none go into `statuses`."""
+        scorer: Any = self.scorer
+        if turn > 0:
+            scorer = replace(scorer, proxy=self._taught(distinct.select(picked), turn))
+        rest = sorted(set(range(len(distinct))) - set(picked))
+        scored = score(distinct.select(rest), scorer)
+        # What a learner writes is known once it has written: the columns that were not there before.
+        name = next(name for name in scored.column_names if name not in distinct.column_names)
+        found = np.full(len(distinct), np.nan)
+        found[rest] = np.array(scored[name][:], np.float64)
+        for place, status in zip(rest, scored[f"{name}_status"][:], strict=True):
+            statuses[place] = status
+        return found
+
+    @property
+    def _labels(self) -> Labels:
+        labels: Labels = getattr(self.scorer, "labels", Labels())
+        return labels
+
+    @property
+    def _scorer_spec(self) -> Any:
+        return getattr(self.scorer, "spec", {"learner": type(self.scorer).__name__})
+
+    def _taught(self, picks: Dataset, turn: int) -> Proxy:
         """The proxy after a training on everything picked so far, from where it began."""
         proxy: Proxy = self.scorer.proxy  # type: ignore[union-attr]
-        return self.training.fit(proxy, picks, labels, Path(self.folder) / f"round-{turn}").proxy
+        return self.training.fit(proxy, picks, self._labels, Path(self.folder) / f"round-{turn}").proxy
 
 
 def adaptive_picks(values: Callable[[list[int], int], Scores], count: int, rounds: int) -> tuple[list[int], list[int]]:
