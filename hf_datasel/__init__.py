@@ -13,27 +13,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
     from hf_datasel.learners import (
+        MISS,
+        TIVE,
         Coverage,
         GoalQuality,
         GoalScore,
+        InfluenceFunction,
+        LeaveOneOut,
         QualityClassifier,
     )
-    from hf_datasel.proxy import (
-        Endpoint,
-        Proxy,
-    )
-    from hf_datasel.recipe import (
-        Recipe,
-        Run,
-        compare,
-        load_recipe,
-    )
+    from hf_datasel.proxy import Endpoint, Proxy
+    from hf_datasel.proxy.gradient_store import GradientStore
+    from hf_datasel.recipe import Recipe, Run, compare, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
-    from hf_datasel.runs import Cascade, cascade, score
+    from hf_datasel.runs import Cascade, cascade, score, store_gradients
     from hf_datasel.scorers import (
         AUM,
         EL2N,
         IFD,
+        LESS,
         Deita,
         Embedding,
         LLMJudge,
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
         PredictiveStrength,
         PreSelect,
         Probe,
+        ProjectedOneStepTrain,
         QuRating,
         ResponseLength,
         SelfConsistency,
@@ -51,6 +50,8 @@ if TYPE_CHECKING:
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
         GOAL_PROFILES,
+        ICONS,
+        S2L,
         AboveThreshold,
         AutoBudget,
         Coincide,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         ShareFloor,
         ShareRange,
         SoftmaxSample,
+        SoftQuotas,
         SourceFloors,
         TokenBudget,
         TopCount,
@@ -85,13 +87,19 @@ if TYPE_CHECKING:
     from hf_datasel.training.loss_trajectory import LossTrajectoryCallback
     from hf_datasel.training.proxy_scoring import ProxyScoringCallback
 
+
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AUM",
     "EL2N",
     "GOAL_PROFILES",
+    "ICONS",
     "IFD",
+    "LESS",
+    "MISS",
+    "S2L",
+    "TIVE",
     "AboveThreshold",
     "AutoBudget",
     "Cascade",
@@ -110,10 +118,13 @@ __all__ = [
     "GoalBuilder",
     "GoalQuality",
     "GoalScore",
+    "GradientStore",
+    "InfluenceFunction",
     "KCenter",
     "LLMJudge",
     "Labels",
     "LeakGuard",
+    "LeaveOneOut",
     "LossTrajectoryCallback",
     "MiddleBand",
     "OneStepTrain",
@@ -123,6 +134,7 @@ __all__ = [
     "PreSelect",
     "PredictiveStrength",
     "Probe",
+    "ProjectedOneStepTrain",
     "Prototypes",
     "Proxy",
     "ProxyScoringCallback",
@@ -141,6 +153,7 @@ __all__ = [
     "SentenceEmbedding",
     "ShareFloor",
     "ShareRange",
+    "SoftQuotas",
     "SoftmaxSample",
     "Source",
     "SourceFloors",
@@ -162,6 +175,7 @@ __all__ = [
     "refuse_overlap",
     "score",
     "select",
+    "store_gradients",
     "stratified",
     "with_row_ids",
 ]
@@ -172,26 +186,24 @@ _ROOMS = {
         "Coverage",
         "GoalQuality",
         "GoalScore",
+        "InfluenceFunction",
+        "LeaveOneOut",
+        "MISS",
         "QualityClassifier",
+        "TIVE",
     ],
-    "proxy": [
-        "Endpoint",
-        "Proxy",
-    ],
-    "recipe": [
-        "Recipe",
-        "Run",
-        "compare",
-        "load_recipe",
-    ],
+    "proxy": ["Endpoint", "Proxy"],
+    "proxy.gradient_store": ["GradientStore"],
+    "recipe": ["Recipe", "Run", "compare", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
-    "runs": ["Cascade", "cascade", "score"],
+    "runs": ["Cascade", "cascade", "score", "store_gradients"],
     "scorers": [
         "AUM",
-        "EL2N",
-        "IFD",
         "Deita",
+        "EL2N",
         "Embedding",
+        "IFD",
+        "LESS",
         "LLMJudge",
         "OneStepTrain",
         "OpticalFlow",
@@ -199,6 +211,7 @@ _ROOMS = {
         "PreSelect",
         "PredictiveStrength",
         "Probe",
+        "ProjectedOneStepTrain",
         "QuRating",
         "ResponseLength",
         "SelfConsistency",
@@ -206,7 +219,6 @@ _ROOMS = {
     ],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
-        "GOAL_PROFILES",
         "AboveThreshold",
         "AutoBudget",
         "Coincide",
@@ -214,19 +226,23 @@ _ROOMS = {
         "D2Pruning",
         "FacilityLocation",
         "ForGoal",
-        "KCenter",
-        "Prototypes",
-        "RepresentationFilter",
-        "SemDeDup",
         "Full",
+        "GOAL_PROFILES",
         "GoalBuilder",
+        "ICONS",
+        "KCenter",
         "MiddleBand",
         "Oversampling",
+        "Prototypes",
         "Random",
+        "RepresentationFilter",
+        "S2L",
         "Selection",
         "SelectionDiff",
+        "SemDeDup",
         "ShareFloor",
         "ShareRange",
+        "SoftQuotas",
         "SoftmaxSample",
         "SourceFloors",
         "TokenBudget",

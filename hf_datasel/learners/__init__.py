@@ -3,7 +3,20 @@
 from hf_datasel.learners.coverage import Coverage
 from hf_datasel.learners.goal_quality import GoalQuality
 from hf_datasel.learners.goal_score import GoalScore
+from hf_datasel.learners.influence_function import InfluenceFunction
+from hf_datasel.learners.leave_one_out import LeaveOneOut
+from hf_datasel.learners.miss import MISS
 from hf_datasel.learners.quality_classifier import QualityClassifier
+from hf_datasel.learners.tive import TIVE
 
 
-__all__ = ["Coverage", "GoalQuality", "GoalScore", "QualityClassifier"]
+__all__ = [
+    "MISS",
+    "TIVE",
+    "Coverage",
+    "GoalQuality",
+    "GoalScore",
+    "InfluenceFunction",
+    "LeaveOneOut",
+    "QualityClassifier",
+]

@@ -68,6 +68,28 @@ class AdamState:
                 found[name] = found[name] + self.weight_decay[name] * parameters[name]
         return found
 
+    def less_direction(self, gradient: Parameters) -> Parameters:
+        """What LESS puts in place of a row's gradient: (b1 m + (1 - b1) g) / sqrt(b2 v + (1 - b2) g^2 + eps).
+
+        Not the step that Adam would take: no bias correction, `eps` inside the root, no weight decay. Cost: no pass.
+
+        Source: https://huggingface.co/papers/2402.04333, 3.1, and its released code, where betas are 0.9 and 0.999 and eps is
+            1e-8; here they are the checkpoint's own.
+
+        Example:
+            >>> zero, row = {"w": torch.zeros(2)}, {"w": torch.tensor([3.0, 4.0])}
+            >>> state = AdamState(zero, zero, 0, (0.9, 0.999), 1e-8, {"w": 0.0})
+            >>> [round(float(value), 3) for value in state.less_direction(row)["w"]]
+            [3.162, 3.162]
+        """
+        first, second = self.betas
+        found = {}
+        for name, own in gradient.items():
+            mean = torch.add(first * self.mean[name], own, alpha=1 - first)
+            square = torch.addcmul(second * self.square[name], own, own, value=1 - second)
+            found[name] = mean.div_(square.add_(self.eps).sqrt_()).to(own.dtype)
+        return found
+
 
 def load_adam_state(path: Path, proxy: LoadedProxy) -> AdamState:
     """Read the `optimizer.pt` that `transformers.Trainer` saved beside the weights of `proxy`.

@@ -5,6 +5,7 @@ from hf_datasel.scorers.deita import Deita
 from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.embedding import Embedding
 from hf_datasel.scorers.ifd import IFD
+from hf_datasel.scorers.less import LESS
 from hf_datasel.scorers.llm_judge import LLMJudge
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
@@ -12,6 +13,7 @@ from hf_datasel.scorers.perplexity import Perplexity
 from hf_datasel.scorers.pre_select import PreSelect
 from hf_datasel.scorers.predictive_strength import PredictiveStrength
 from hf_datasel.scorers.probe import Probe
+from hf_datasel.scorers.projected_one_step_train import ProjectedOneStepTrain
 from hf_datasel.scorers.qurating import QuRating
 from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.self_consistency import SelfConsistency
@@ -22,6 +24,7 @@ __all__ = [
     "AUM",
     "EL2N",
     "IFD",
+    "LESS",
     "Deita",
     "Embedding",
     "LLMJudge",
@@ -31,6 +34,7 @@ __all__ = [
     "PreSelect",
     "PredictiveStrength",
     "Probe",
+    "ProjectedOneStepTrain",
     "QuRating",
     "ResponseLength",
     "SelfConsistency",

@@ -21,13 +21,16 @@ from hf_datasel.selectors.goal.report import GoalBuild
 from hf_datasel.selectors.goal.settings import AutoBudget, Oversampling, ShareFloor, ShareRange, SourceFloors
 from hf_datasel.selectors.goal_builder import GoalBuilder
 from hf_datasel.selectors.goal_profiles import GOAL_PROFILES, GoalProfile, control_of
+from hf_datasel.selectors.icons import ICONS
 from hf_datasel.selectors.k_center import KCenter
 from hf_datasel.selectors.middle_band import MiddleBand
 from hf_datasel.selectors.prototypes import Prototypes
 from hf_datasel.selectors.random_rows import Random
 from hf_datasel.selectors.representation_filter import RepresentationFilter
+from hf_datasel.selectors.s2l import S2L
 from hf_datasel.selectors.selection import Selection, select
 from hf_datasel.selectors.semdedup import SemDeDup
+from hf_datasel.selectors.soft_quotas import SoftQuotas
 from hf_datasel.selectors.softmax_sample import SoftmaxSample
 from hf_datasel.selectors.token_budget import TokenBudget
 from hf_datasel.selectors.top_count import TopCount
@@ -38,6 +41,8 @@ from hf_datasel.selectors.uniform_control import UniformControl
 
 __all__ = [
     "GOAL_PROFILES",
+    "ICONS",
+    "S2L",
     "AboveThreshold",
     "AutoBudget",
     "Coincide",
@@ -60,6 +65,7 @@ __all__ = [
     "SemDeDup",
     "ShareFloor",
     "ShareRange",
+    "SoftQuotas",
     "SoftmaxSample",
     "SourceFloors",
     "TokenBudget",

@@ -35,7 +35,7 @@ class LossTrajectoryCallback(ProxyScoringCallback):
         labels: how rows become tokens and labels; as in training.
         mode: see `ProxyScoringCallback`.
 
-    Source: S2L (https://huggingface.co/papers/2403.07384) clusters these trajectories.
+    Source: S2L (https://huggingface.co/papers/2403.07384) clusters these trajectories: see the rule `S2L`.
     """
 
     def __init__(

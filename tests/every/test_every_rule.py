@@ -20,6 +20,8 @@ from hf_datasel import selectors
 from hf_datasel.contracts import Rule
 from hf_datasel.errors import BadBudget
 from hf_datasel.selectors import (
+    ICONS,
+    S2L,
     AboveThreshold,
     AutoBudget,
     Coincide,
@@ -38,6 +40,7 @@ from hf_datasel.selectors import (
     ShareFloor,
     ShareRange,
     SoftmaxSample,
+    SoftQuotas,
     SourceFloors,
     TokenBudget,
     TopCount,
@@ -95,6 +98,9 @@ CASES: dict[str, Case] = {
     "GoalBuilder, sized by the pool": Case(
         (GoalBuilder("s", ("group",), automatic=AutoBudget(5, 60, max_fraction=1.0, positive="s", positive_rows=9)),)
     ),
+    "ICONS": Case(
+        tuple(ICONS(("s", "num_tokens"), fraction, vote_fraction=0.2) for fraction in (0.01, 0.1, 0.5)), by_score=False
+    ),
     "KCenter": Case(tuple(KCenter("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
     "MiddleBand": Case(tuple(MiddleBand("s", 0.5 - half, 0.5 + half) for half in (0.02, 0.1, 0.3, 0.5))),
     "Prototypes": Case(tuple(Prototypes("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
@@ -110,6 +116,13 @@ CASES: dict[str, Case] = {
     "SoftmaxSample": Case(tuple(SoftmaxSample("s", fraction) for fraction in (0.01, 0.1, 0.5))),
     "SoftmaxSample, by tokens": Case(
         tuple(SoftmaxSample("s", tokens=tokens, length_column="num_tokens") for tokens in (60, 500, 2000))
+    ),
+    "S2L": Case(
+        tuple(S2L("e", fraction, clusters=9) for fraction in (0.01, 0.1, 0.5)), prefixes=False, by_score=False
+    ),
+    "SoftQuotas": Case(
+        tuple(SoftQuotas("s", "group", "num_tokens", fraction, seed=3) for fraction in (0.01, 0.1, 0.5)),
+        prefixes=False,
     ),
     "TokenBudget": Case(tuple(TokenBudget("s", tokens) for tokens in (60, 500, 10**6))),
     "TopCount": Case(tuple(TopCount("s", count) for count in (1, 10, 50, 90))),

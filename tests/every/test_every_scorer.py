@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from hf_datasel import (
     AUM,
     EL2N,
     IFD,
+    LESS,
     Deita,
     Embedding,
     Endpoint,
+    GradientStore,
     Labels,
     LLMJudge,
     OneStepTrain,
@@ -23,6 +26,7 @@ from hf_datasel import (
     PredictiveStrength,
     PreSelect,
     Probe,
+    ProjectedOneStepTrain,
     Proxy,
     QuRating,
     ResponseLength,
@@ -37,6 +41,10 @@ from ..raters import save_classifier, save_rater, save_weaker
 from ..sentences import save_sentence_model
 
 
+def store():
+    return GradientStore(tempfile.mkdtemp(), 256)
+
+
 CASES = {
     "AUM": lambda model, anchors: AUM(Proxy(model), labels=Labels(max_length=512)),
     "Deita": lambda model, anchors: Deita(Proxy(model), Proxy(model)),
@@ -45,6 +53,7 @@ CASES = {
     # So small a model is helped by few prompts.
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
     "LLMJudge": lambda model, anchors: LLMJudge(Endpoint("judge", base_url=fair_judge().url)),
+    "LESS": lambda model, anchors: LESS(Proxy(model), anchors, store(), gradient="sgd", labels=Labels(max_length=512)),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
@@ -54,6 +63,9 @@ CASES = {
     ),
     "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
     "QuRating": lambda model, anchors: QuRating(Proxy(save_rater(model)), of="answer"),
+    "ProjectedOneStepTrain": lambda model, anchors: ProjectedOneStepTrain(
+        Proxy(model), anchors, store(), labels=Labels(max_length=512)
+    ),
     "ResponseLength": lambda model, anchors: ResponseLength(),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
     "SentenceEmbedding": lambda model, anchors: SentenceEmbedding(save_sentence_model(model)),

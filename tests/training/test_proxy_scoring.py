@@ -15,7 +15,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from hf_datasel import Labels, LossTrajectoryCallback, OneStepTrain, Perplexity, Proxy, ProxyScoringCallback
+from hf_datasel import S2L, Labels, LossTrajectoryCallback, OneStepTrain, Perplexity, Proxy, ProxyScoringCallback
 from hf_datasel.errors import BadRecipe, DataselError
 from hf_datasel.training import snapshots
 from tests.training.conftest import same_weights, sums
@@ -272,6 +272,8 @@ def test_loss_trajectories_are_the_losses_of_the_checkpoints(tiny, rows, tmp_pat
     for place, step in enumerate((2, 6)):
         proxy = Proxy(str(tmp_path / "run" / f"checkpoint-{step}"))
         assert found[:6, place] == approx(Perplexity(proxy, labels=LABELS)(pool[:6])["row_loss"])
+    kept = S2L("loss_trajectory", 0.5, clusters=2).rank(recording.trajectories)
+    assert len(kept) == 3 and 6 not in kept
 
 
 def test_a_scored_snapshot_is_not_scored_again_and_a_stopped_one_goes_on(tiny, rows, tmp_path):
