@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import Coverage, GoalQuality, GoalScore
+    from hf_datasel.learners import CoIDO, Coverage, GoalQuality, GoalScore, SelfFilter
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ResponseLength,
         SelfConsistency,
     )
+    from hf_datasel.scorers.coido import WeightScorer
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
         GOAL_PROFILES,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
         UniformControl,
         select,
     )
-    from hf_datasel.training import TargetTraining, WarmUp
+    from hf_datasel.training import CoTraining, TargetTraining, WarmUp
     from hf_datasel.training.loss_trajectory import LossTrajectoryCallback
     from hf_datasel.training.proxy_scoring import ProxyScoringCallback
 
@@ -72,6 +73,8 @@ __all__ = [
     "AboveThreshold",
     "AutoBudget",
     "Cascade",
+    "CoIDO",
+    "CoTraining",
     "Coincide",
     "Coverage",
     "CoverageFeatures",
@@ -105,6 +108,7 @@ __all__ = [
     "Selection",
     "SelectionDiff",
     "SelfConsistency",
+    "SelfFilter",
     "SemDeDup",
     "ShareFloor",
     "ShareRange",
@@ -117,6 +121,7 @@ __all__ = [
     "TopFractionPerGroup",
     "UniformControl",
     "WarmUp",
+    "WeightScorer",
     "cascade",
     "load_recipe",
     "load_selection",
@@ -132,7 +137,7 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["Coverage", "GoalQuality", "GoalScore"],
+    "learners": ["CoIDO", "Coverage", "GoalQuality", "GoalScore", "SelfFilter"],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
@@ -148,6 +153,7 @@ _ROOMS = {
         "ResponseLength",
         "SelfConsistency",
     ],
+    "scorers.coido": ["WeightScorer"],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
         "GOAL_PROFILES",
@@ -178,7 +184,7 @@ _ROOMS = {
         "UniformControl",
         "select",
     ],
-    "training": ["TargetTraining", "WarmUp"],
+    "training": ["CoTraining", "TargetTraining", "WarmUp"],
     # Callbacks subclass transformers' own, which imports torch; the rest of the room does not need it.
     "training.loss_trajectory": ["LossTrajectoryCallback"],
     "training.proxy_scoring": ["ProxyScoringCallback"],
