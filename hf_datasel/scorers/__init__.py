@@ -1,6 +1,7 @@
 """One file per way to give a row a number. Every scorer is a callable for `Dataset.map`."""
 
 from hf_datasel.scorers.aum import AUM
+from hf_datasel.scorers.clip import CLIPFeatures, CLIPScore
 from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.ifd import IFD
 from hf_datasel.scorers.one_step_train import OneStepTrain
@@ -8,6 +9,7 @@ from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
 from hf_datasel.scorers.probe import Probe
 from hf_datasel.scorers.response_length import ResponseLength
+from hf_datasel.scorers.reward import Reward
 from hf_datasel.scorers.self_consistency import SelfConsistency
 
 
@@ -15,10 +17,13 @@ __all__ = [
     "AUM",
     "EL2N",
     "IFD",
+    "CLIPFeatures",
+    "CLIPScore",
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",
     "Probe",
     "ResponseLength",
+    "Reward",
     "SelfConsistency",
 ]

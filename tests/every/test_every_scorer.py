@@ -12,6 +12,8 @@ from hf_datasel import (
     AUM,
     EL2N,
     IFD,
+    CLIPFeatures,
+    CLIPScore,
     Labels,
     OneStepTrain,
     OpticalFlow,
@@ -19,14 +21,26 @@ from hf_datasel import (
     Probe,
     Proxy,
     ResponseLength,
+    Reward,
     SelfConsistency,
+    WeightScorer,
     scorers,
 )
 from hf_datasel.contracts import Scorer
+from hf_datasel.scorers.coido import FeatureBuilder
+from tests import clip
+
+
+def weight_scorer():
+    builder = FeatureBuilder(("embedding",), (2,), ("length",), (0.0,), (200.0,), (50.0,))
+    network = {"kind": "linear", "widths": [2], "scores": 1}
+    return WeightScorer("coido", builder, network, {"factors.weight": np.array([[0.3, -0.2, 1.0]], np.float32)})
 
 
 CASES = {
     "AUM": lambda model, anchors: AUM(Proxy(model), labels=Labels(max_length=512)),
+    "CLIPFeatures": lambda model, anchors: CLIPFeatures(clip.folder()),
+    "CLIPScore": lambda model, anchors: CLIPScore(clip.folder()),
     "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
@@ -35,7 +49,9 @@ CASES = {
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
     "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
     "ResponseLength": lambda model, anchors: ResponseLength(),
+    "Reward": lambda model, anchors: Reward(clip.letters),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
+    "WeightScorer": lambda model, anchors: weight_scorer(),
 }
 OPTIONAL = {"OpticalFlow": "cv2"}
 
@@ -48,8 +64,14 @@ def frames(answer):
 
 # What a scorer reads beside prompt and completion, made from the answer.
 READS = {
+    "CLIPFeatures": {"images": lambda answer: frames(answer)[:1]},
+    "CLIPScore": {"images": lambda answer: frames(answer)[:1]},
     "OpticalFlow": {"images": frames},
     "SelfConsistency": {"sampled_answers": lambda answer: [answer, answer[: len(answer) // 2]] if answer else None},
+    "WeightScorer": {
+        "embedding": lambda answer: [float(len(answer)), float(answer.count("e"))] if answer else None,
+        "length": lambda answer: float(len(answer)),
+    },
 }
 
 
