@@ -171,6 +171,8 @@ class WeightScorer:
 
     def _holds_one(self, batch: Batch) -> bool:
         """Whether an embedding column holds numbers: then the call was for a row."""
+        if type(batch).__name__ == "LazyBatch":  # says what it is, and would make Python lists of its columns
+            return False
         for name in self.features.embeddings:
             values = batch.get(name)
             if isinstance(values, list | tuple) and any(isinstance(value, int | float) for value in values):
