@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from hf_datasel.errors import BadRecipe
 from hf_datasel.learners.row_clusters import CLUSTERINGS, Clustering, cluster_rows, clustering_vectors
-from hf_datasel.learners.weight_learning import draw_share, fitted
+from hf_datasel.learners.weight_learning import described, draw_share, fitted
 from hf_datasel.proxy.proxy import Proxy
 from hf_datasel.rows.labels import Labels
 from hf_datasel.scorers.coido.weight_scorer import INCOMPLETE, Incomplete, WeightScorer
@@ -100,6 +99,21 @@ class CoIDO:
         if problems:
             raise BadRecipe("\n".join(problems))
 
+    columns = ("coido", "coido_status", "coido_weight")
+    algo_version = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it, and the scorer it returns, read beside a row's content."""
+        return (*self.embeddings, *self.scores)
+
+    needs = reads
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {"scorer": "CoIDO", "algo_version": self.algo_version, **described(self)}
+
     def fit(self, pool: Dataset) -> WeightScorer:
         """Learn on a share of the N rows of `pool`; return the scorer."""
         self.training.check()
@@ -115,17 +129,10 @@ class CoIDO:
             self.proxy, share.rows, self.labels, share.features, clusters, self._network(share.builder.widths),
             self.training, self.coupling, "deviation" if authors else "population", "token" if authors else "row", self.seed,
         )  # fmt: skip
-        return fitted("coido", share, self._network(share.builder.widths), trained, self._learned(), self.incomplete)
+        return fitted("coido", share, self._network(share.builder.widths), trained, self.spec, self.incomplete)
 
     def _network(self, widths: tuple[int, ...]) -> dict[str, Any]:
         return {
             "kind": self.network, "widths": list(widths), "scores": len(self.scores), "width": self.width,
             "dropout": self.dropout,
-        }  # fmt: skip
-
-    def _learned(self) -> Mapping[str, Any]:
-        names = ("fraction", "clusters", "clustering", "neighbours", "coupling", "seed", "fidelity")
-        return {
-            "learner": "CoIDO", "model": self.proxy.digest, **{name: getattr(self, name) for name in names},
-            "training": asdict(self.training), "labels": asdict(self.labels),
         }  # fmt: skip

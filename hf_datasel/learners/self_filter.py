@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hf_datasel.errors import BadRecipe
-from hf_datasel.learners.weight_learning import draw_share, fitted
+from hf_datasel.learners.weight_learning import described, draw_share, fitted
 from hf_datasel.proxy.proxy import Proxy
 from hf_datasel.rows.labels import Labels
 from hf_datasel.scorers.coido.weight_scorer import WeightScorer
@@ -64,6 +64,21 @@ class SelfFilter:
         if not self.embeddings and not self.scores:
             raise BadRecipe("`embeddings` and `scores` are empty, expected the name of at least one column.")
 
+    columns = ("self_filter", "self_filter_status", "self_filter_weight")
+    algo_version = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it, and the scorer it returns, read beside a row's content."""
+        return (*self.embeddings, *self.scores)
+
+    needs = reads
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {"scorer": "SelfFilter", "algo_version": self.algo_version, **described(self)}
+
     def fit(self, pool: Dataset) -> WeightScorer:
         """Learn on a share of the N rows of `pool`; return the scorer."""
         self.training.check()
@@ -73,8 +88,4 @@ class SelfFilter:
             self.proxy, share.rows, self.labels, share.features, np.full(len(share.rows), -1), network, self.training,
             coupling="importance", seed=self.seed,
         )  # fmt: skip
-        learned = {
-            "learner": "SelfFilter", "model": self.proxy.digest, "fraction": self.fraction, "seed": self.seed,
-            "training": asdict(self.training), "labels": asdict(self.labels),
-        }  # fmt: skip
-        return fitted("self_filter", share, network, trained, learned)
+        return fitted("self_filter", share, network, trained, self.spec)

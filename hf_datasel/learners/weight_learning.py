@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from hf_datasel.scorers.coido.weight_scorer import WeightScorer, quantiles_of
 from hf_datasel.selectors.budgets import rows_in
 from hf_datasel.selectors.columns import read_column
 from hf_datasel.selectors.ordering import hash_order
-from hf_datasel.training.co_training import CoTrained
+from hf_datasel.training.co_training import CoTrained, CoTraining
 from hf_datasel.training.sft import trainable_rows
 
 
@@ -47,6 +47,13 @@ class Share:
     rows: Dataset
     features: Features
     builder: FeatureBuilder
+
+
+def described(learner: Any) -> dict[str, Any]:
+    """A learner's fields as plain values, its model by its weights."""
+    plain = {f.name: getattr(learner, f.name) for f in fields(learner) if f.name != "proxy"}
+    plain = {name: asdict(value) if isinstance(value, CoTraining | Labels) else value for name, value in plain.items()}
+    return {**plain, "proxy": learner.proxy.spec}
 
 
 def draw_share(

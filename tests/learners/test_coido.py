@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hf_datasel import CoIDO, Labels, Proxy, SelfFilter, TopFractionPerGroup, select
+from hf_datasel import CoIDO, Labels, Proxy, SelfFilter, TopFractionPerGroup, score, select
 from hf_datasel.errors import BadBudget, BadRecipe, BadRow
 from hf_datasel.training.co_training import CoTraining
 
@@ -53,7 +53,7 @@ def learner(model, cls=CoIDO, **changes):
 
 @pytest.fixture(scope="module")
 def fitted(tiny_model):
-    return learner(tiny_model, coupling="importance", training={"epochs": 6.0}).fit(pool_of())
+    return learner(tiny_model, coupling="importance", training={"epochs": 5.0}).fit(pool_of())
 
 
 def test_hard_rows_score_higher_in_this_pool_and_in_another(fitted):
@@ -63,6 +63,17 @@ def test_hard_rows_score_higher_in_this_pool_and_in_another(fitted):
         assert score[hard].min() > score[~hard].max()
         assert scored["coido_status"][:] == ["ok"] * len(pool)
         assert -np.array(scored["coido_weight"]) == pytest.approx(score)
+
+
+@pytest.mark.parametrize("cls", [CoIDO, SelfFilter])
+def test_a_learner_says_before_the_fit_what_comes_of_it(tiny_model, cls):
+    asked = learner(tiny_model, cls)
+    found = asked.fit(pool_of(16))
+    assert (asked.columns, asked.reads) == (found.columns, found.reads) and set(asked.needs) <= set(asked.reads)
+    spec = json.loads(json.dumps(asked.spec))
+    assert spec["scorer"] == cls.__name__ and spec["proxy"]["weights"] == Proxy(tiny_model).digest
+    assert json.loads(json.dumps(found.spec))["learned"].items() >= spec.items()
+    assert score(pool_of(16), asked)[asked.columns[0]][:] == pytest.approx(found(pool_of(16)[:])[asked.columns[0]])
 
 
 def test_it_selects_of_every_task(fitted):
