@@ -59,9 +59,9 @@ def run(quick: bool = False) -> dict:
     disable_progress_bars()
     torch.set_num_threads(1)
     seeds = (0, 1) if quick else (0, 1, 2)
-    size, held, steps, clusters = (20, 4, 5, 4) if quick else (300, 24, 40, 20)
+    size, held, steps, clusters = (20, 4, 5, 4) if quick else (200, 24, 30, 20)
     first, first_held = pools(FIRST, size, held)
-    second, second_held = pools(SECOND, size // 2, held)
+    second, second_held = pools(SECOND, size * 3 // 8, held)
     losses: dict[str, list[float]] = {}
     beyond: dict[str, list[float]] = {}
     said: dict[str, list[dict]] = {}
@@ -99,7 +99,7 @@ def study(pool: Dataset, seed: int, clusters: int) -> tuple[dict[str, Dataset], 
     arms = {name: kept(pool.map(scorer, batched=True), "coido") for name, scorer in learned.items()}
     turned = pool.map(learned["p 20 %, uncertainty"], batched=True).map(lambda row: {"easy": -row["coido"]})
     arms["p 20 %, uncertainty, the other end"] = kept(turned, "easy")
-    filtered = SelfFilter(Proxy(MODEL), ["embedding"], [], 0.5, training(1.0), LABELS, seed).fit(pool)
+    filtered = SelfFilter(Proxy(MODEL), ["embedding"], [], 0.3, training(1.0), LABELS, seed).fit(pool)
     arms["self-filter"] = select(
         pool.map(filtered, batched=True), NeighbourPenalty("self_filter", "embedding", FRACTION)
     ).kept  # fmt: skip
@@ -217,8 +217,8 @@ def whole(name: str) -> list[dict]:
 
 
 def short(rows: list[tuple[str, str]], count: int, task: str) -> list[dict]:
-    """`count` of the rows of 40 to 420 characters, evenly spread over the file."""
-    fitting = [(q, a) for q, a in rows if 40 <= len(q) + len(a) <= 420 and a.strip()]
+    """`count` of the rows of 40 to 300 characters, evenly spread over the file."""
+    fitting = [(q, a) for q, a in rows if 40 <= len(q) + len(a) <= 300 and a.strip()]
     places = np.linspace(0, len(fitting) - 1, min(count, len(fitting))).round().astype(int)
     return [
         {
