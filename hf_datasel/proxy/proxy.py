@@ -146,7 +146,7 @@ class Proxy:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, self.adapter, autocast_adapter_dtype=False)
-        model.to(device_of(rank)).eval()
+        model.to(torch_device(rank)).eval()
         if self.dtype == "float64":
             model.double()
         reader = load_reader(self.model, labels or Labels(), **code)
@@ -264,8 +264,7 @@ def _limit_threads_in_workers() -> None:
         torch.set_num_threads(1)
 
 
-def device_of(rank: int | None) -> str:
-    """Where a process computes: on the GPU of its rank, if there is one."""
+def torch_device(rank: int | None) -> str:
     import torch
 
     if not torch.cuda.is_available():

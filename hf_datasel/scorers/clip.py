@@ -11,7 +11,7 @@ import numpy as np
 
 from hf_datasel.contracts import Batch, Columns
 from hf_datasel.errors import MissingExtra
-from hf_datasel.proxy.proxy import Proxy, device_of
+from hf_datasel.proxy.proxy import Proxy, torch_device
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.pixels import UnreadableMedia, frames_of
 from hf_datasel.scorers.goal.text import question_and_answer
@@ -166,7 +166,7 @@ class _Encoder:
             raise MissingExtra("CLIP needs torch. Install it with: pip install 'hf_datasel[models,images]'") from error
         code = {"revision": revision}
         loaded: Any = AutoModel.from_pretrained(model, dtype=torch.float32, use_safetensors=True, **code)
-        self.device = device_of(rank)
+        self.device = torch_device(rank)
         self.model = loaded.to(self.device).eval()
         self.pixels: Any = AutoImageProcessor.from_pretrained(model, **code)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model, **code)

@@ -11,7 +11,7 @@ import numpy as np
 
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.errors import MissingExtra
-from hf_datasel.proxy.proxy import Proxy, device_of
+from hf_datasel.proxy.proxy import Proxy, torch_device
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.scorers.goal.text import question_and_answer
 
@@ -148,7 +148,7 @@ class _RewardModel:
             raise ValueError(
                 f"`reward` is {model!r}, which has {loaded.config.num_labels} outputs, expected a model with one, the reward."
             )
-        self.device = device_of(rank)
+        self.device = torch_device(rank)
         self.model = loaded.to(self.device).eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
         context = getattr(loaded.config.get_text_config(), "max_position_embeddings", None)
