@@ -113,6 +113,8 @@ class CoTraining:
             "lr_scheduler_type": "cosine",
             "warmup_steps": 0.03,
             "weight_decay": 0.0,
+            # Several processes would look for the loss' parameters in the model's own output, and not find them there.
+            "ddp_find_unused_parameters": False,
             **self.sft,
             "num_train_epochs": self.epochs,
             "learning_rate": self.learning_rate,

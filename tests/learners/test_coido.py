@@ -96,8 +96,8 @@ def test_every_coupling_and_network_learns_and_says_how(tiny_model, coupling, ne
     found = learner(tiny_model, coupling=coupling, network=network, fraction=0.5).fit(pool_of(32))
     assert np.isfinite(found(pool_of(32)[:])["coido"]).all()
     said = json.loads(json.dumps(found.spec))["learned"]
-    assert (said["coupling"], said["rows"]) == (coupling, 16)
-    assert {"importance_loss", "diversity_loss", "log_sigma_importance"} <= set(said["last_log"])
+    assert (said["coupling"], said["network"], said["rows"]) == (coupling, network, 16)
+    assert {"importance_loss", "diversity_loss", "log_sigma_importance"} <= set(found.learned["last_log"])
 
 
 def test_a_seed_says_it_all_and_the_order_of_the_pool_nothing(tiny_model):

@@ -97,8 +97,10 @@ class WeightScorer:
         digest = blake2b(digest_size=16)
         for name in sorted(self.weights):
             digest.update(name.encode() + np.ascontiguousarray(self.weights[name]).tobytes())
+        described = self._described()
+        described["learned"].pop("last_log", None)  # of one process among several: it decides nothing
         return {
-            "scorer": "WeightScorer", "algo_version": self.algo_version, **self._described(), "weights": digest.hexdigest(),
+            "scorer": "WeightScorer", "algo_version": self.algo_version, **described, "weights": digest.hexdigest(),
         }  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
