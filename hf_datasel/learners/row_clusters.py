@@ -114,10 +114,11 @@ def _fitted(vectors: Matrix, clusters: int, method: Clustering, neighbours: int,
         warnings.filterwarnings(
             "ignore", message=".*Using a dense eigensolver", category=UserWarning
         )  # of a small graph
-        return np.asarray(model.fit_predict(_graph(vectors, neighbours)))
+        return np.asarray(model.fit_predict(graph_of(vectors, neighbours)))
 
 
-def _graph(vectors: Matrix, neighbours: int) -> Any:
+def graph_of(vectors: Matrix, neighbours: int) -> Any:
+    """Who is near whom, a sparse (n, n): 1 - (1 - cosine) / 2 where one is among the other's nearest, half that one way."""
     from scipy.sparse import csr_matrix
 
     n = len(vectors)

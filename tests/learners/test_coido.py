@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from hf_datasel import CoIDO, Labels, Proxy, SelfFilter, TopFractionPerGroup, score, select
 from hf_datasel.errors import BadBudget, BadRecipe, BadRow
+from hf_datasel.learners.weight_learning import draw_share
 from hf_datasel.training.co_training import CoTraining
 
 
@@ -133,6 +134,16 @@ def test_rows_without_a_loss_or_an_embedding_are_not_learned_from(tiny_model):
     scored = found(Dataset.from_list(rows)[:])
     assert scored["coido_status"][5] == "no_features"
     assert np.isnan(scored["coido"]).sum() == 1  # the row without a loss has features, and so a score
+
+
+def test_every_row_of_a_share_keeps_its_own_features(tiny_model):
+    rows = pool_of(24).to_list()
+    for place in (2, 9, 10, 17):
+        rows[place] |= {"completion": ""} if place % 2 else {"embedding": None}
+    share = draw_share(Dataset.from_list(rows), Proxy(tiny_model), LABELS, ["embedding"], ["length"], 0.8, seed=3)
+    assert 14 <= len(share.rows) <= 19 and len(share.rows) == len(share.features.embedding)
+    unit = np.array(share.rows["embedding"])
+    assert share.features.embedding == pytest.approx(unit / np.linalg.norm(unit, axis=1, keepdims=True), abs=1e-6)
 
 
 def test_faults_are_told_before_anything_runs(tiny_model):

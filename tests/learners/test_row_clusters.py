@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hf_datasel.errors import BadRow
-from hf_datasel.learners.row_clusters import CLUSTERINGS, cluster_rows, clustering_vectors
+from hf_datasel.learners.row_clusters import CLUSTERINGS, cluster_rows, clustering_vectors, graph_of
 from hf_datasel.scorers.coido.features import Features
 
 
@@ -58,3 +58,9 @@ def test_scores_are_scaled_over_the_rows_and_by_the_authors_within_each():
     assert ours[2] == pytest.approx(np.array([0.7, z, z]) / np.linalg.norm([0.7, z, z]))
     theirs = clustering_vectors(features, fidelity="authors")
     assert theirs == pytest.approx(np.array([[1.0, 0, 0]] * 3))  # low, middling and high are all the same
+
+
+def test_the_graph_weighs_neighbours_by_their_cosine():
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    # Each has one other neighbour: the copies each other (weight 1), the third the first (cosine 0, weight 1/2), one way.
+    assert graph_of(vectors, 2).toarray() == pytest.approx(np.array([[1, 1, 0.25], [1, 1, 0], [0.25, 0, 1]]))
