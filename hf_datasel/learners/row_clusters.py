@@ -118,7 +118,7 @@ def _fitted(vectors: Matrix, clusters: int, method: Clustering, neighbours: int,
 
 
 def graph_of(vectors: Matrix, neighbours: int) -> Any:
-    """Who is near whom, a sparse (n, n): 1 - (1 - cosine) / 2 where one is among the other's nearest, half that one way."""
+    """Who is near whom, a sparse (n, n): 1 - (1 - cosine) / 2 for rows among each other's nearest, half that if only one is."""
     from scipy.sparse import csr_matrix
 
     n = len(vectors)

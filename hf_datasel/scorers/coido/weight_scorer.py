@@ -116,7 +116,7 @@ class WeightScorer:
         found = self.features.build(given)
         weight = np.full(len(found.complete), np.nan)
         asked = found.complete | ((self.incomplete == "zeros") & ~found.empty)
-        weight[asked] = self._weigh(found, asked)
+        weight[asked] = self.weigh(found, asked)
         score = -weight
         if self.incomplete == "random_share":
             self._draw(score, ~found.complete & ~found.empty, given)
@@ -183,7 +183,8 @@ class WeightScorer:
                 return True
         return False
 
-    def _weigh(self, found: Features, asked: npt.NDArray[np.bool_]) -> Scores:
+    def weigh(self, found: Features, asked: npt.NDArray[np.bool_]) -> Scores:
+        """The network's numbers for the rows asked for, in their order."""
         import torch
 
         if "_network" not in self.__dict__:
