@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from hf_datasel.learners import (
         MISS,
         TIVE,
+        CoIDO,
         Coverage,
         GoalQuality,
         GoalScore,
         InfluenceFunction,
         LeaveOneOut,
         QualityClassifier,
+        SelfFilter,
     )
     from hf_datasel.proxy import Endpoint, Proxy
     from hf_datasel.proxy.gradient_store import GradientStore
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
         EL2N,
         IFD,
         LESS,
+        CLIPFeatures,
+        CLIPScore,
         Deita,
         Embedding,
         LLMJudge,
@@ -44,9 +48,11 @@ if TYPE_CHECKING:
         ProjectedOneStepTrain,
         QuRating,
         ResponseLength,
+        Reward,
         SelfConsistency,
         SentenceEmbedding,
     )
+    from hf_datasel.scorers.coido import WeightScorer
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
     from hf_datasel.selectors import (
         GOAL_PROFILES,
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
         GoalBuilder,
         KCenter,
         MiddleBand,
+        NeighbourPenalty,
         Oversampling,
         Prototypes,
         Random,
@@ -77,13 +84,14 @@ if TYPE_CHECKING:
         SourceFloors,
         TokenBudget,
         TopCount,
+        TopCountPerGroup,
         TopFraction,
         TopFractionPerGroup,
         UniformControl,
         control_of,
         select,
     )
-    from hf_datasel.training import TargetTraining, WarmUp
+    from hf_datasel.training import CoTraining, TargetTraining, WarmUp
     from hf_datasel.training.loss_trajectory import LossTrajectoryCallback
     from hf_datasel.training.proxy_scoring import ProxyScoringCallback
 
@@ -102,7 +110,11 @@ __all__ = [
     "TIVE",
     "AboveThreshold",
     "AutoBudget",
+    "CLIPFeatures",
+    "CLIPScore",
     "Cascade",
+    "CoIDO",
+    "CoTraining",
     "Coincide",
     "Coverage",
     "CoverageFeatures",
@@ -127,6 +139,7 @@ __all__ = [
     "LeaveOneOut",
     "LossTrajectoryCallback",
     "MiddleBand",
+    "NeighbourPenalty",
     "OneStepTrain",
     "OpticalFlow",
     "Oversampling",
@@ -145,10 +158,12 @@ __all__ = [
     "Recipe",
     "RepresentationFilter",
     "ResponseLength",
+    "Reward",
     "Run",
     "Selection",
     "SelectionDiff",
     "SelfConsistency",
+    "SelfFilter",
     "SemDeDup",
     "SentenceEmbedding",
     "ShareFloor",
@@ -160,10 +175,12 @@ __all__ = [
     "TargetTraining",
     "TokenBudget",
     "TopCount",
+    "TopCountPerGroup",
     "TopFraction",
     "TopFractionPerGroup",
     "UniformControl",
     "WarmUp",
+    "WeightScorer",
     "cascade",
     "compare",
     "control_of",
@@ -183,6 +200,7 @@ __all__ = [
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
     "learners": [
+        "CoIDO",
         "Coverage",
         "GoalQuality",
         "GoalScore",
@@ -190,6 +208,7 @@ _ROOMS = {
         "LeaveOneOut",
         "MISS",
         "QualityClassifier",
+        "SelfFilter",
         "TIVE",
     ],
     "proxy": ["Endpoint", "Proxy"],
@@ -199,6 +218,8 @@ _ROOMS = {
     "runs": ["Cascade", "cascade", "score", "store_gradients"],
     "scorers": [
         "AUM",
+        "CLIPFeatures",
+        "CLIPScore",
         "Deita",
         "EL2N",
         "Embedding",
@@ -214,9 +235,11 @@ _ROOMS = {
         "ProjectedOneStepTrain",
         "QuRating",
         "ResponseLength",
+        "Reward",
         "SelfConsistency",
         "SentenceEmbedding",
     ],
+    "scorers.coido": ["WeightScorer"],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
         "AboveThreshold",
@@ -232,6 +255,7 @@ _ROOMS = {
         "ICONS",
         "KCenter",
         "MiddleBand",
+        "NeighbourPenalty",
         "Oversampling",
         "Prototypes",
         "Random",
@@ -247,13 +271,14 @@ _ROOMS = {
         "SourceFloors",
         "TokenBudget",
         "TopCount",
+        "TopCountPerGroup",
         "TopFraction",
         "TopFractionPerGroup",
         "UniformControl",
         "control_of",
         "select",
     ],
-    "training": ["TargetTraining", "WarmUp"],
+    "training": ["CoTraining", "TargetTraining", "WarmUp"],
     # Callbacks subclass transformers' own, which imports torch; the rest of the room does not need it.
     "training.loss_trajectory": ["LossTrajectoryCallback"],
     "training.proxy_scoring": ["ProxyScoringCallback"],

@@ -72,6 +72,18 @@ def test_the_commands_of_a_page_are_sound(page, monkeypatch, capsys):
         assert main([*arguments, "--dry-run"]) == 0, capsys.readouterr().err
 
 
+def test_the_python_of_the_page_on_co_training_runs(tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    page = (ROOT / "docs" / "co_training.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    found = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint('kept', len(selection.kept), selection.num_not_scored)"],
+        check=False, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-1] == "kept 10 0"
+
+
 def test_every_scorer_and_rule_stands_in_the_method_index_or_the_docs():
     from hf_datasel import scorers
 

@@ -1,5 +1,6 @@
 """What must see the whole pool before it can score: returns a Scorer, never changes itself."""
 
+from hf_datasel.learners.coido import CoIDO
 from hf_datasel.learners.coverage import Coverage
 from hf_datasel.learners.goal_quality import GoalQuality
 from hf_datasel.learners.goal_score import GoalScore
@@ -7,16 +8,19 @@ from hf_datasel.learners.influence_function import InfluenceFunction
 from hf_datasel.learners.leave_one_out import LeaveOneOut
 from hf_datasel.learners.miss import MISS
 from hf_datasel.learners.quality_classifier import QualityClassifier
+from hf_datasel.learners.self_filter import SelfFilter
 from hf_datasel.learners.tive import TIVE
 
 
 __all__ = [
     "MISS",
     "TIVE",
+    "CoIDO",
     "Coverage",
     "GoalQuality",
     "GoalScore",
     "InfluenceFunction",
     "LeaveOneOut",
     "QualityClassifier",
+    "SelfFilter",
 ]

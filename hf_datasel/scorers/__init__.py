@@ -1,6 +1,7 @@
 """One file per way to give a row a number. Every scorer is a callable for `Dataset.map`."""
 
 from hf_datasel.scorers.aum import AUM
+from hf_datasel.scorers.clip import CLIPFeatures, CLIPScore
 from hf_datasel.scorers.deita import Deita
 from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.embedding import Embedding
@@ -16,6 +17,7 @@ from hf_datasel.scorers.probe import Probe
 from hf_datasel.scorers.projected_one_step_train import ProjectedOneStepTrain
 from hf_datasel.scorers.qurating import QuRating
 from hf_datasel.scorers.response_length import ResponseLength
+from hf_datasel.scorers.reward import Reward
 from hf_datasel.scorers.self_consistency import SelfConsistency
 from hf_datasel.scorers.sentence_embedding import SentenceEmbedding
 
@@ -25,6 +27,8 @@ __all__ = [
     "EL2N",
     "IFD",
     "LESS",
+    "CLIPFeatures",
+    "CLIPScore",
     "Deita",
     "Embedding",
     "LLMJudge",
@@ -37,6 +41,7 @@ __all__ = [
     "ProjectedOneStepTrain",
     "QuRating",
     "ResponseLength",
+    "Reward",
     "SelfConsistency",
     "SentenceEmbedding",
 ]

@@ -24,6 +24,7 @@ from hf_datasel.selectors.goal_profiles import GOAL_PROFILES, GoalProfile, contr
 from hf_datasel.selectors.icons import ICONS
 from hf_datasel.selectors.k_center import KCenter
 from hf_datasel.selectors.middle_band import MiddleBand
+from hf_datasel.selectors.neighbour_penalty import NeighbourPenalty
 from hf_datasel.selectors.prototypes import Prototypes
 from hf_datasel.selectors.random_rows import Random
 from hf_datasel.selectors.representation_filter import RepresentationFilter
@@ -34,6 +35,7 @@ from hf_datasel.selectors.soft_quotas import SoftQuotas
 from hf_datasel.selectors.softmax_sample import SoftmaxSample
 from hf_datasel.selectors.token_budget import TokenBudget
 from hf_datasel.selectors.top_count import TopCount
+from hf_datasel.selectors.top_count_per_group import TopCountPerGroup
 from hf_datasel.selectors.top_fraction import TopFraction
 from hf_datasel.selectors.top_fraction_per_group import TopFractionPerGroup
 from hf_datasel.selectors.uniform_control import UniformControl
@@ -56,6 +58,7 @@ __all__ = [
     "GoalProfile",
     "KCenter",
     "MiddleBand",
+    "NeighbourPenalty",
     "Oversampling",
     "Prototypes",
     "Random",
@@ -70,6 +73,7 @@ __all__ = [
     "SourceFloors",
     "TokenBudget",
     "TopCount",
+    "TopCountPerGroup",
     "TopFraction",
     "TopFractionPerGroup",
     "UniformControl",

@@ -131,6 +131,22 @@ def place_within(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return places
 
 
+def interleaved(kept: Indices, place: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Indices:
+    """Kept rows by their quantile within their group, so that any prefix keeps the groups' proportions.
+
+    Args:
+        kept: row numbers, best first; that order decides ties.
+        place: of each in its group, 0 for the best.
+        sizes: rows of each one's group in the pool.
+
+    Example:
+        >>> interleaved(np.array([7, 8, 9]), np.array([0, 1, 0]), np.array([4, 4, 2]))
+        array([7, 9, 8])
+    """
+    # A quotient of whole numbers, so equal quantiles are equal floats.
+    return kept[np.argsort((2 * place + 1) / (2 * sizes), kind="stable")]
+
+
 def as_ranking(ranking: Any, num_rows: int, name: str) -> Indices:
     """What a rule returned, made sure to be a ranking: row numbers of the pool, each at most once.
 

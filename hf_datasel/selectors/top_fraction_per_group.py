@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hf_datasel.contracts import Indices
 from hf_datasel.selectors.budgets import check_fraction, exact, rows_in
 from hf_datasel.selectors.columns import read_groups
-from hf_datasel.selectors.ordering import best_first, place_within
+from hf_datasel.selectors.ordering import best_first, interleaved, place_within
 
 
 if TYPE_CHECKING:
@@ -68,11 +68,8 @@ class TopFractionPerGroup:
 
         place = place_within(groups[best])
         due = place < shares[groups[best]]
-        kept, place = best[due], place[due]
-        # (2 place + 1) / 2n: a quotient of whole numbers, so equal quantiles are equal floats.
-        quantile = (2 * place + 1) / (2 * group_sizes[groups[kept]])
-        # `kept` is in order of score and id, which a stable sort leaves to decide ties.
-        return kept[np.argsort(quantile, kind="stable")]
+        kept = best[due]
+        return interleaved(kept, place[due], group_sizes[groups[kept]])
 
     def _shares(self, group_sizes: npt.NDArray[np.int64], num_scored: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         fraction = exact(self.fraction)

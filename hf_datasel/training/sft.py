@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +134,28 @@ def run_sft(
     Raises:
         ValueError: `trainable` matches nothing.
     """
+    with no_telemetry():
+        trainer = sft_trainer(
+            model, reader, rows, labels, output_dir, arguments, peft_config, callbacks=callbacks, trainable=trainable
+        )
+        result: TrainOutput = trainer.train()
+        trainer.save_model(str(output_dir))
+    return result
+
+
+def sft_trainer(
+    model: str | PreTrainedModel,
+    reader: Reader,
+    rows: Dataset,
+    labels: Labels,
+    output_dir: Path,
+    arguments: Mapping[str, Any],
+    peft_config: PeftConfig | None = None,
+    trainer_class: Callable[..., Any] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    trainable: str | tuple[str, ...] | None = None,
+) -> Any:
+    """The trainer of `run_sft`, not yet run, or one of a class made from SFTTrainer; build it in `no_telemetry`."""
     config = sft_config()
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -141,32 +163,30 @@ def run_sft(
     images = [name for name in IMAGES if name in rows.column_names]
     if images and labels.dataset_text_field in rows.column_names and "messages" not in rows.column_names:
         # Of a dataset with images, SFTTrainer would remove the column of texts before its own collator asks for it.
-        rows = rows.select_columns([*images, labels.dataset_text_field])
+        if trainer_class is None:
+            rows = rows.select_columns([*images, labels.dataset_text_field])
         arguments = {"remove_unused_columns": False, **arguments}
-    with _no_telemetry():
-        trainer = SFTTrainer(
-            model=model,
-            args=config(
-                **{
-                    **default_arguments(arguments),
-                    **labels.sft_arguments(),
-                    **arguments,
-                    "output_dir": str(output_dir),
-                }
-            ),
-            train_dataset=_as_messages(rows) if labels.assistant_only_loss else rows,
-            processing_class=reader,
-            peft_config=peft_config,
-            callbacks=list(callbacks),
-        )
-        if trainable is not None:  # before the optimizer is made: it takes what then asks for gradients
-            trained: Any = trainer.model
-            chosen = set(trainable_names(trained, trainable))
-            for name, parameter in trained.named_parameters():
-                parameter.requires_grad_(name in chosen)
-        result: TrainOutput = trainer.train()
-        trainer.save_model(str(output_dir))
-    return result
+    trainer = (trainer_class or SFTTrainer)(
+        model=model,
+        args=config(
+            **{
+                **default_arguments(arguments),
+                **labels.sft_arguments(),
+                **arguments,
+                "output_dir": str(output_dir),
+            }
+        ),
+        train_dataset=_as_messages(rows) if labels.assistant_only_loss else rows,
+        processing_class=reader,
+        peft_config=peft_config,
+        callbacks=list(callbacks),
+    )
+    if trainable is not None:  # before the optimizer is made: it takes what then asks for gradients
+        trained: Any = trainer.model
+        chosen = set(trainable_names(trained, trainable))
+        for name, parameter in trained.named_parameters():
+            parameter.requires_grad_(name in chosen)
+    return trainer
 
 
 def default_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +231,7 @@ def _as_messages(rows: Dataset) -> Dataset:
 
 
 @contextlib.contextmanager
-def _no_telemetry() -> Iterator[None]:
+def no_telemetry() -> Iterator[None]:
     """TRL reports every trainer that is built. The environment variable against it counts only before an import."""
     from huggingface_hub import constants
 

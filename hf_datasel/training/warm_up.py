@@ -165,7 +165,7 @@ class WarmUp:
             return warmed
         (folder / RECORD).unlink(missing_ok=True)
         rows = pool.select([index for index, _, _ in chosen])
-        run_sft(_starting_point(proxy), reader, rows, labels, folder, self._arguments(proxy, steps))
+        run_sft(starting_point(proxy), reader, rows, labels, folder, self._arguments(proxy, steps))
         _write_record(folder, {"key": key, "steps": steps, "proxy": proxy.spec, "warm_up": asdict(self)}, warmed)
         return warmed
 
@@ -210,7 +210,7 @@ class WarmUp:
         }
 
 
-def _starting_point(proxy: Proxy) -> str | PreTrainedModel:
+def starting_point(proxy: Proxy) -> str | PreTrainedModel:
     if proxy.adapter is None:
         return proxy.model
     import torch

@@ -33,6 +33,7 @@ from hf_datasel.selectors import (
     GoalBuilder,
     KCenter,
     MiddleBand,
+    NeighbourPenalty,
     Prototypes,
     Random,
     RepresentationFilter,
@@ -44,6 +45,7 @@ from hf_datasel.selectors import (
     SourceFloors,
     TokenBudget,
     TopCount,
+    TopCountPerGroup,
     TopFraction,
     TopFractionPerGroup,
     UniformControl,
@@ -103,6 +105,7 @@ CASES: dict[str, Case] = {
     ),
     "KCenter": Case(tuple(KCenter("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
     "MiddleBand": Case(tuple(MiddleBand("s", 0.5 - half, 0.5 + half) for half in (0.02, 0.1, 0.3, 0.5))),
+    "NeighbourPenalty": Case(tuple(NeighbourPenalty("s", "e", fraction) for fraction in (0.01, 0.1, 0.5))),
     "Prototypes": Case(tuple(Prototypes("e", fraction) for fraction in (0.01, 0.1, 0.5)), by_score=False),
     "Random": Case(tuple(Random(fraction, seed=7) for fraction in (0.01, 0.2, 1.0)), by_score=False),
     "Random, balanced": Case(
@@ -126,6 +129,7 @@ CASES: dict[str, Case] = {
     ),
     "TokenBudget": Case(tuple(TokenBudget("s", tokens) for tokens in (60, 500, 10**6))),
     "TopCount": Case(tuple(TopCount("s", count) for count in (1, 10, 50, 90))),
+    "TopCountPerGroup": Case(tuple(TopCountPerGroup("s", "group", c) for c in (2, 10, 50)), prefixes=False),
     "TopFraction": Case(tuple(TopFraction("s", fraction) for fraction in (0.001, 0.1, 0.29, 1.0))),
     "TopFraction, helpful rows": Case(
         tuple(TopFraction("s", fraction, drop_nonpositive=True) for fraction in (0.1, 0.3, 1.0))

@@ -14,6 +14,8 @@ from hf_datasel import (
     EL2N,
     IFD,
     LESS,
+    CLIPFeatures,
+    CLIPScore,
     Deita,
     Embedding,
     Endpoint,
@@ -30,11 +32,22 @@ from hf_datasel import (
     Proxy,
     QuRating,
     ResponseLength,
+    Reward,
     SelfConsistency,
     SentenceEmbedding,
+    WeightScorer,
     scorers,
 )
 from hf_datasel.contracts import Scorer
+from hf_datasel.scorers.coido import FeatureBuilder
+from tests import clip
+
+
+def weight_scorer():
+    builder = FeatureBuilder(("embedding",), (2,), ("length",), (0.0,), (200.0,), (50.0,))
+    network = {"kind": "linear", "widths": [2], "scores": 1}
+    return WeightScorer("coido", builder, network, {"factors.weight": np.array([[0.3, -0.2, 1.0]], np.float32)})
+
 
 from ..judge_endpoint import fair_judge
 from ..raters import save_classifier, save_rater, save_weaker
@@ -48,6 +61,8 @@ def store():
 CASES = {
     "AUM": lambda model, anchors: AUM(Proxy(model), labels=Labels(max_length=512)),
     "Deita": lambda model, anchors: Deita(Proxy(model), Proxy(model)),
+    "CLIPFeatures": lambda model, anchors: CLIPFeatures(clip.folder()),
+    "CLIPScore": lambda model, anchors: CLIPScore(clip.folder()),
     "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
     "Embedding": lambda model, anchors: Embedding(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
@@ -67,8 +82,10 @@ CASES = {
         Proxy(model), anchors, store(), labels=Labels(max_length=512)
     ),
     "ResponseLength": lambda model, anchors: ResponseLength(),
+    "Reward": lambda model, anchors: Reward(clip.letters),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
     "SentenceEmbedding": lambda model, anchors: SentenceEmbedding(save_sentence_model(model)),
+    "WeightScorer": lambda model, anchors: weight_scorer(),
 }
 OPTIONAL = {"OpticalFlow": "cv2", "PreSelect": "fasttext", "SentenceEmbedding": "sentence_transformers"}
 VECTORS = {"Embedding", "SentenceEmbedding"}  # the first column holds vectors, float32, for rules that compare rows
@@ -82,8 +99,14 @@ def frames(answer):
 
 # What a scorer reads beside prompt and completion, made from the answer.
 READS = {
+    "CLIPFeatures": {"images": lambda answer: frames(answer)[:1]},
+    "CLIPScore": {"images": lambda answer: frames(answer)[:1]},
     "OpticalFlow": {"images": frames},
     "SelfConsistency": {"sampled_answers": lambda answer: [answer, answer[: len(answer) // 2]] if answer else None},
+    "WeightScorer": {
+        "embedding": lambda answer: [float(len(answer)), float(answer.count("e"))] if answer else None,
+        "length": lambda answer: float(len(answer)),
+    },
 }
 
 
