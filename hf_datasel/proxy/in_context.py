@@ -101,10 +101,10 @@ class InContext:
         if not alike((*shots, *self.items)):
             return OTHER_FORMAT, ()
         joined = tuple(self.read(demonstrated(shots, item, self.separator)) for item in self.items)
-        for row, alone in zip(joined, self.alone, strict=True):
-            if not row.scorable:
-                return row.status, ()
-            if _answer(row) != _answer(alone):
+        for asked, alone in zip(joined, self.alone, strict=True):
+            if not asked.scorable:
+                return asked.status, ()
+            if _answer(asked) != _answer(alone):
                 return OTHER_ANSWER, ()
         return "ok", joined
 

@@ -3,6 +3,7 @@
 from hf_datasel.scorers.aum import AUM
 from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.ifd import IFD
+from hf_datasel.scorers.nuggets import Nuggets
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
@@ -15,6 +16,7 @@ __all__ = [
     "AUM",
     "EL2N",
     "IFD",
+    "Nuggets",
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",

@@ -13,6 +13,7 @@ from hf_datasel import (
     EL2N,
     IFD,
     Labels,
+    Nuggets,
     OneStepTrain,
     OpticalFlow,
     Perplexity,
@@ -30,6 +31,7 @@ CASES = {
     "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
+    "Nuggets": lambda model, anchors: Nuggets(Proxy(model), anchors.select(range(3))),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
