@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import Coverage, GoalQuality, GoalScore
+    from hf_datasel.learners import ClusterRarity, Coverage, GoalQuality, GoalScore, SemanticDiversity, tiny_validation
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         AUM,
         EL2N,
         IFD,
+        LexicalDiversity,
+        LogicalComplexity,
         Nuggets,
         OneStepTrain,
         OpticalFlow,
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
         Probe,
         ResponseLength,
         SelfConsistency,
+        WeightedSum,
     )
     from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
+    from hf_datasel.scorers.weighted_sum import Indicator
     from hf_datasel.selectors import (
         GOAL_PROFILES,
         AboveThreshold,
@@ -73,6 +77,7 @@ __all__ = [
     "AboveThreshold",
     "AutoBudget",
     "Cascade",
+    "ClusterRarity",
     "Coincide",
     "Coverage",
     "CoverageFeatures",
@@ -84,9 +89,12 @@ __all__ = [
     "GoalBuilder",
     "GoalQuality",
     "GoalScore",
+    "Indicator",
     "KCenter",
     "Labels",
     "LeakGuard",
+    "LexicalDiversity",
+    "LogicalComplexity",
     "LossTrajectoryCallback",
     "MiddleBand",
     "Nuggets",
@@ -108,6 +116,7 @@ __all__ = [
     "SelectionDiff",
     "SelfConsistency",
     "SemDeDup",
+    "SemanticDiversity",
     "ShareFloor",
     "ShareRange",
     "Source",
@@ -119,6 +128,7 @@ __all__ = [
     "TopFractionPerGroup",
     "UniformControl",
     "WarmUp",
+    "WeightedSum",
     "cascade",
     "load_recipe",
     "load_selection",
@@ -129,12 +139,13 @@ __all__ = [
     "score",
     "select",
     "stratified",
+    "tiny_validation",
     "with_row_ids",
 ]
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["Coverage", "GoalQuality", "GoalScore"],
+    "learners": ["ClusterRarity", "Coverage", "GoalQuality", "GoalScore", "SemanticDiversity", "tiny_validation"],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
@@ -143,6 +154,8 @@ _ROOMS = {
         "AUM",
         "EL2N",
         "IFD",
+        "LexicalDiversity",
+        "LogicalComplexity",
         "Nuggets",
         "OneStepTrain",
         "OpticalFlow",
@@ -150,7 +163,9 @@ _ROOMS = {
         "Probe",
         "ResponseLength",
         "SelfConsistency",
+        "WeightedSum",
     ],
+    "scorers.weighted_sum": ["Indicator"],
     "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
     "selectors": [
         "GOAL_PROFILES",

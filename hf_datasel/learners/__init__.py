@@ -1,8 +1,11 @@
 """What must see the whole pool before it can score: returns a Scorer, never changes itself."""
 
+from hf_datasel.learners.cluster_rarity import ClusterRarity
 from hf_datasel.learners.coverage import Coverage
 from hf_datasel.learners.goal_quality import GoalQuality
 from hf_datasel.learners.goal_score import GoalScore
+from hf_datasel.learners.semantic_diversity import SemanticDiversity
+from hf_datasel.learners.tiny_validation import tiny_validation
 
 
-__all__ = ["Coverage", "GoalQuality", "GoalScore"]
+__all__ = ["ClusterRarity", "Coverage", "GoalQuality", "GoalScore", "SemanticDiversity", "tiny_validation"]

@@ -12,7 +12,10 @@ from hf_datasel import (
     AUM,
     EL2N,
     IFD,
+    Indicator,
     Labels,
+    LexicalDiversity,
+    LogicalComplexity,
     Nuggets,
     OneStepTrain,
     OpticalFlow,
@@ -21,9 +24,11 @@ from hf_datasel import (
     Proxy,
     ResponseLength,
     SelfConsistency,
+    WeightedSum,
     scorers,
 )
 from hf_datasel.contracts import Scorer
+from hf_datasel.scorers.weighted_sum import Reference
 
 
 CASES = {
@@ -31,6 +36,8 @@ CASES = {
     "EL2N": lambda model, anchors: EL2N(Proxy(model), labels=Labels(max_length=512)),
     # So small a model is helped by few prompts.
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
+    "LexicalDiversity": lambda model, anchors: LexicalDiversity(),
+    "LogicalComplexity": lambda model, anchors: LogicalComplexity(),
     "Nuggets": lambda model, anchors: Nuggets(Proxy(model), anchors.select(range(3))),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
@@ -38,6 +45,11 @@ CASES = {
     "Probe": lambda model, anchors: Probe(Proxy(model), labels=Labels(max_length=512), samples=2, max_new_tokens=4),
     "ResponseLength": lambda model, anchors: ResponseLength(),
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
+    "WeightedSum": lambda model, anchors: WeightedSum(
+        (Indicator("letters"), Indicator("spaces", "low")),
+        (0.7, 0.3),
+        (Reference(9, 5, (1, 99, 500)), Reference(2, 1, (-80, 0))),
+    ),
 }
 OPTIONAL = {"OpticalFlow": "cv2"}
 
@@ -52,6 +64,10 @@ def frames(answer):
 READS = {
     "OpticalFlow": {"images": frames},
     "SelfConsistency": {"sampled_answers": lambda answer: [answer, answer[: len(answer) // 2]] if answer else None},
+    "WeightedSum": {
+        "letters": lambda answer: len(answer) or None,
+        "spaces": lambda answer: answer.count(" ") if answer else None,
+    },
 }
 
 
