@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
-    from hf_datasel.learners import ClusterRarity, Coverage, GoalQuality, GoalScore, SemanticDiversity, tiny_validation
+    from hf_datasel.learners import (
+        ClusterRarity,
+        Coverage,
+        DataWhisperer,
+        GoalQuality,
+        GoalScore,
+        SemanticDiversity,
+        tiny_validation,
+    )
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
@@ -83,6 +91,7 @@ __all__ = [
     "CoverageFeatures",
     "CoveredTopFraction",
     "D2Pruning",
+    "DataWhisperer",
     "FacilityLocation",
     "Full",
     "GoalBins",
@@ -145,7 +154,15 @@ __all__ = [
 
 _ROOMS = {
     "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
-    "learners": ["ClusterRarity", "Coverage", "GoalQuality", "GoalScore", "SemanticDiversity", "tiny_validation"],
+    "learners": [
+        "ClusterRarity",
+        "Coverage",
+        "DataWhisperer",
+        "GoalQuality",
+        "GoalScore",
+        "SemanticDiversity",
+        "tiny_validation",
+    ],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],

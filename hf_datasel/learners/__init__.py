@@ -2,10 +2,19 @@
 
 from hf_datasel.learners.cluster_rarity import ClusterRarity
 from hf_datasel.learners.coverage import Coverage
+from hf_datasel.learners.data_whisperer import DataWhisperer
 from hf_datasel.learners.goal_quality import GoalQuality
 from hf_datasel.learners.goal_score import GoalScore
 from hf_datasel.learners.semantic_diversity import SemanticDiversity
 from hf_datasel.learners.tiny_validation import tiny_validation
 
 
-__all__ = ["ClusterRarity", "Coverage", "GoalQuality", "GoalScore", "SemanticDiversity", "tiny_validation"]
+__all__ = [
+    "ClusterRarity",
+    "Coverage",
+    "DataWhisperer",
+    "GoalQuality",
+    "GoalScore",
+    "SemanticDiversity",
+    "tiny_validation",
+]
