@@ -60,7 +60,7 @@ def test_a_shuffle_and_copies_change_nothing(whisperer, rows):
 
 
 def test_bad_rows_have_a_reason_and_no_score(whisperer, rows):
-    bad = {"prompt": ["Why?", "So " * 240], "completion": ["", "yes"]}
+    bad = {"prompt": ["Why?", "So " * 250], "completion": ["", "yes"]}
     pool = Dataset.from_dict({name: [*rows[name][:4], *bad[name]] for name in bad})
     found = whisperer.fit(pool)(pool[:])
     status = found["data_whisperer_status"]
