@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         DataWhisperer,
         GoalQuality,
         GoalScore,
+        IndicatorWeights,
         SemanticDiversity,
         tiny_validation,
+        weighted_sum,
     )
     from hf_datasel.proxy import Proxy
     from hf_datasel.recipe import Recipe, Run, load_recipe
@@ -99,6 +101,7 @@ __all__ = [
     "GoalQuality",
     "GoalScore",
     "Indicator",
+    "IndicatorWeights",
     "KCenter",
     "Labels",
     "LeakGuard",
@@ -149,6 +152,7 @@ __all__ = [
     "select",
     "stratified",
     "tiny_validation",
+    "weighted_sum",
     "with_row_ids",
 ]
 
@@ -160,8 +164,10 @@ _ROOMS = {
         "DataWhisperer",
         "GoalQuality",
         "GoalScore",
+        "IndicatorWeights",
         "SemanticDiversity",
         "tiny_validation",
+        "weighted_sum",
     ],
     "proxy": ["Proxy"],
     "recipe": ["Recipe", "Run", "load_recipe"],

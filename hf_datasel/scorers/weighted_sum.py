@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -200,13 +200,3 @@ def scaled(values: Scores, better: str, reference: Reference, normalisation: str
     below, upto = np.searchsorted(known, turned, "left"), np.searchsorted(known, turned, "right")
     ranks: Scores = np.clip((below + upto - 1) / 2 / (len(known) - 1), 0.0, 1.0)
     return ranks
-
-
-def uniform(count: int) -> Sequence[float]:
-    """The same weight for each of m indicators.
-
-    Example:
-        >>> uniform(4)
-        (0.25, 0.25, 0.25, 0.25)
-    """
-    return (1 / count,) * count
