@@ -101,3 +101,15 @@ def test_an_interval_by_hand():
     assert bootstrap_interval(gains, first, second, np.ones(5), over_rows=False) == pytest.approx((0.2, 0.2))
     low, high = bootstrap_interval(gains, first, second, np.ones(5))
     assert low < 0.2 < high
+
+
+def test_weights_are_learned_without_the_rows_they_select_among():
+    own, seen = np.arange(20.0), []
+
+    def learn(_, gains):
+        seen.append(set(gains))
+        return np.ones(1)
+
+    held_out_shares(np.zeros((20, 1)), own, Space(1), 0.3, learn, seed=0)
+    left_out = [set(own) - its for its in seen]
+    assert [len(its) for its in left_out] == [4] * 5 and set().union(*left_out) == set(own)
