@@ -59,7 +59,7 @@ def target_states(proxy: LoadedProxy, batch: TokenBatch, **inputs: Any) -> tuple
     body = body_of(proxy)
     read = batch.input_ids.shape[1] - batch.spare
     with _last_mlp_on_targets_only(text_body(body), batch), images_once(proxy, batch):
-        output = body(input_ids=batch.input_ids[:, :read], use_cache=False, **batch.media, **inputs)
+        output = body(**{"input_ids": batch.input_ids[:, :read], "use_cache": False, **batch.media, **inputs})
     return output[0][batch.places], output
 
 
@@ -91,7 +91,10 @@ def chunks(proxy: LoadedProxy, targets: torch.Tensor, max_logits: int = MAX_LOGI
 
 
 def read_targets(
-    proxy: LoadedProxy, batch: TokenBatch, read: Callable[[torch.Tensor, torch.Tensor], Mapping[str, torch.Tensor]]
+    proxy: LoadedProxy,
+    batch: TokenBatch,
+    read: Callable[[torch.Tensor, torch.Tensor], Mapping[str, torch.Tensor]],
+    **inputs: Any,
 ) -> dict[str, torch.Tensor]:
     """Figures (N,) of the batch's N targets, from one forward.
 
@@ -99,8 +102,9 @@ def read_targets(
         proxy: the model, its parameters possibly exchanged.
         batch: B rows.
         read: of logits (n, V) and targets (n,): figures (n,) by name.
+        inputs: of the model's body beside the batch.
     """
-    states, output = target_states(proxy, batch)
+    states, output = target_states(proxy, batch, **inputs)
     targets = batch.targets[batch.is_target]
     limit = CACHED_LOGITS if targets.device.type == "cpu" else MAX_LOGITS
     parts = [read(target_logits(proxy, states[part], output), targets[part]) for part in chunks(proxy, targets, limit)]

@@ -51,7 +51,7 @@ def write_answers(
     ends = end_tokens(proxy)
     written: list[list[int]] = [[] for _ in range(count)]
     with torch.no_grad():
-        _forget_places(proxy)
+        forget_places(proxy)
         # No mask: nothing is padded, and Qwen-VL would take one that covers what is cached for new tokens.
         output: Any = proxy.model(input_ids=batch.input_ids, use_cache=True, **batch.media)
         cache = output.past_key_values
@@ -67,11 +67,11 @@ def write_answers(
             tokens = chosen.to(batch.input_ids.device).unsqueeze(1)
             output = proxy.model(input_ids=tokens, past_key_values=cache, use_cache=True)
             logits = output.logits[:, -1]
-        _forget_places(proxy)
+        forget_places(proxy)
     return [str(proxy.tokenizer.decode(answer, skip_special_tokens=True)) for answer in written]
 
 
-def _forget_places(proxy: LoadedProxy) -> None:
+def forget_places(proxy: LoadedProxy) -> None:
     """Qwen-VL keeps how far images moved the places of the last prompt, and would move those of a text alike."""
     for module in proxy.model.modules():
         if getattr(module, "rope_deltas", None) is not None:

@@ -7,7 +7,10 @@ from hf_datasel.scorers.el2n import EL2N
 from hf_datasel.scorers.embedding import Embedding
 from hf_datasel.scorers.ifd import IFD
 from hf_datasel.scorers.less import LESS
+from hf_datasel.scorers.lexical_diversity import LexicalDiversity
 from hf_datasel.scorers.llm_judge import LLMJudge
+from hf_datasel.scorers.logical_complexity import LogicalComplexity
+from hf_datasel.scorers.nuggets import Nuggets
 from hf_datasel.scorers.one_step_train import OneStepTrain
 from hf_datasel.scorers.optical_flow import OpticalFlow
 from hf_datasel.scorers.perplexity import Perplexity
@@ -20,6 +23,7 @@ from hf_datasel.scorers.response_length import ResponseLength
 from hf_datasel.scorers.reward import Reward
 from hf_datasel.scorers.self_consistency import SelfConsistency
 from hf_datasel.scorers.sentence_embedding import SentenceEmbedding
+from hf_datasel.scorers.weighted_sum import WeightedSum
 
 
 __all__ = [
@@ -32,6 +36,9 @@ __all__ = [
     "Deita",
     "Embedding",
     "LLMJudge",
+    "LexicalDiversity",
+    "LogicalComplexity",
+    "Nuggets",
     "OneStepTrain",
     "OpticalFlow",
     "Perplexity",
@@ -44,4 +51,5 @@ __all__ = [
     "Reward",
     "SelfConsistency",
     "SentenceEmbedding",
+    "WeightedSum",
 ]

@@ -13,7 +13,8 @@ from hf_datasel.contracts import Batch, Columns
 from hf_datasel.errors import MissingExtra
 from hf_datasel.proxy.proxy import Proxy, torch_device
 from hf_datasel.rows.batches import rows_of
-from hf_datasel.rows.pixels import UnreadableMedia, frames_of
+from hf_datasel.rows.pixels import frames_of
+from hf_datasel.rows.video import UnreadableMedia
 from hf_datasel.scorers.goal.text import question_and_answer
 
 

@@ -16,6 +16,7 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow, row_digest
+from hf_datasel.rows.demonstrations import with_last_answer
 from hf_datasel.rows.labels import IGNORED
 from hf_datasel.rows.vision import cut_media, holds_media, without_media
 from hf_datasel.scorers.goal.probe import (
@@ -129,7 +130,7 @@ class Probe:
     ) -> Iterator[tuple[list[int], Columns]]:
         """The batches of like length that hold a missing row, and the rows that have no loss."""
         proxy = loaded_proxy(self, rank)
-        asked = [prompt_and_answer(row) for row in rows]
+        asked = [with_last_answer(row) for row in rows]
         for places, sighted in encoded_batches(asked, missing, partial(self._read, proxy), max_tokens()):
             columns = self._losses(rank, [asked[place] for place in places], sighted)
             wanted = [place in missing for place in places]  # what the journal knows is not asked again
@@ -221,32 +222,3 @@ class Probe:
         from hf_datasel.proxy.sampling import prompt_of, write_answers
 
         return write_answers(proxy, prompt_of(row), draws, temperature, self.top_p)
-
-
-def prompt_and_answer(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row as `prompt` and `completion`, its media as they are; as it is where it asks nothing (`text` alone).
-
-    Example:
-        >>> turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-        >>> prompt_and_answer({"messages": turns, "images": []})["completion"]
-        [{'role': 'assistant', 'content': 'Hello'}]
-    """
-    if "completion" in row:
-        return {name: value for name, value in row.items() if name not in ("messages", "conversations", "text")}
-    name = next((name for name in ("messages", "conversations") if name in row), None)
-    if name is None:
-        return dict(row)
-    others = {key: value for key, value in row.items() if key not in ("messages", "conversations", "text")}
-    turns = [_plain_turn(turn) for turn in row[name] or []]
-    last = next((place for place in reversed(range(len(turns))) if turns[place]["role"] == "assistant"), None)
-    if last is None or last == 0:  # nothing is answered, or nothing asked
-        return {**others, "prompt": None, "completion": None}
-    return {**others, "prompt": turns[:last], "completion": turns[last : last + 1]}
-
-
-def _plain_turn(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """A turn with `role` and `content`, whichever way a dialogue is written down."""
-    if "role" in turn:
-        return dict(turn)
-    role = {"human": "user", "gpt": "assistant"}.get(str(turn.get("from")), str(turn.get("from")))
-    return {"role": role, "content": turn.get("value")}

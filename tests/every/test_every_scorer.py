@@ -20,8 +20,12 @@ from hf_datasel import (
     Embedding,
     Endpoint,
     GradientStore,
+    Indicator,
     Labels,
+    LexicalDiversity,
     LLMJudge,
+    LogicalComplexity,
+    Nuggets,
     OneStepTrain,
     OpticalFlow,
     Perplexity,
@@ -35,23 +39,24 @@ from hf_datasel import (
     Reward,
     SelfConsistency,
     SentenceEmbedding,
+    WeightedSum,
     WeightScorer,
     scorers,
 )
 from hf_datasel.contracts import Scorer
 from hf_datasel.scorers.coido import FeatureBuilder
-from tests import clip
+from hf_datasel.scorers.weighted_sum import Reference
+
+from .. import clip
+from ..judge_endpoint import fair_judge
+from ..raters import save_classifier, save_rater, save_weaker
+from ..sentences import save_sentence_model
 
 
 def weight_scorer():
     builder = FeatureBuilder(("embedding",), (2,), ("length",), (0.0,), (200.0,), (50.0,))
     network = {"kind": "linear", "widths": [2], "scores": 1}
     return WeightScorer("coido", builder, network, {"factors.weight": np.array([[0.3, -0.2, 1.0]], np.float32)})
-
-
-from ..judge_endpoint import fair_judge
-from ..raters import save_classifier, save_rater, save_weaker
-from ..sentences import save_sentence_model
 
 
 def store():
@@ -69,6 +74,9 @@ CASES = {
     "IFD": lambda model, anchors: IFD(Proxy(model), drop_above_one=False, labels=Labels(max_length=512)),
     "LLMJudge": lambda model, anchors: LLMJudge(Endpoint("judge", base_url=fair_judge().url)),
     "LESS": lambda model, anchors: LESS(Proxy(model), anchors, store(), gradient="sgd", labels=Labels(max_length=512)),
+    "LexicalDiversity": lambda model, anchors: LexicalDiversity(),
+    "LogicalComplexity": lambda model, anchors: LogicalComplexity(),
+    "Nuggets": lambda model, anchors: Nuggets(Proxy(model), anchors.select(range(3))),
     "OneStepTrain": lambda model, anchors: OneStepTrain(Proxy(model), anchors, labels=Labels(max_length=512)),
     "OpticalFlow": lambda model, anchors: OpticalFlow(),
     "Perplexity": lambda model, anchors: Perplexity(Proxy(model), labels=Labels(max_length=512)),
@@ -86,6 +94,11 @@ CASES = {
     "SelfConsistency": lambda model, anchors: SelfConsistency(),
     "SentenceEmbedding": lambda model, anchors: SentenceEmbedding(save_sentence_model(model)),
     "WeightScorer": lambda model, anchors: weight_scorer(),
+    "WeightedSum": lambda model, anchors: WeightedSum(
+        (Indicator("letters"), Indicator("spaces", "low")),
+        (0.7, 0.3),
+        (Reference(9, 5, (1, 99, 500)), Reference(2, 1, (-80, 0))),
+    ),
 }
 OPTIONAL = {"OpticalFlow": "cv2", "PreSelect": "fasttext", "SentenceEmbedding": "sentence_transformers"}
 VECTORS = {"Embedding", "SentenceEmbedding"}  # the first column holds vectors, float32, for rules that compare rows
@@ -106,6 +119,10 @@ READS = {
     "WeightScorer": {
         "embedding": lambda answer: [float(len(answer)), float(answer.count("e"))] if answer else None,
         "length": lambda answer: float(len(answer)),
+    },
+    "WeightedSum": {
+        "letters": lambda answer: len(answer) or None,
+        "spaces": lambda answer: answer.count(" ") if answer else None,
     },
 }
 

@@ -1,0 +1,166 @@
+"""Indicator weights, from gains planted and from gains of a real proxy."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from hf_datasel import Indicator, IndicatorWeights, Labels, LogicalComplexity, Proxy, ResponseLength, weighted_sum
+from hf_datasel.errors import BadRow
+from hf_datasel.learners.learned_weights import Judge
+
+
+def planted(weights, rows=150, items=20, noise=0.3):
+    draw = np.random.default_rng(0)
+    indicators = draw.random((rows, len(weights)))
+    return indicators, (indicators @ np.array(weights))[:, None] + noise * draw.normal(size=(rows, items))
+
+
+def judged(indicators, gains, names="abcdefg", **options):
+    judge = Judge(0.3, rounds=8, **options)
+    return judge(tuple(names[: indicators.shape[1]]), indicators, gains, np.ones(gains.shape[1]), ("a", "b"))
+
+
+def test_a_planted_trade_off_is_kept_and_reported():
+    found = judged(*planted((1.0, 0.8, -1.0)))
+    report = found.report
+    assert report["kept"] == "learned" and report["held_out_interval"][0] > 0
+    assert report["weights"]["c"] < 0.2 and report["weights"]["a"] > 0.25 and report["weights"]["b"] > 0.25
+    assert report["objective"]["found"] > max(report["objective"][name] for name in ("a", "b", "c", "uniform"))
+    ends, middle = (report["trade_off"][0], report["trade_off"][-1]), report["trade_off"][5]
+    assert [ends[0][0], middle[0], ends[1][0]] == [0.0, 0.5, 1.0]
+    assert ends[0][1] == pytest.approx(report["objective"]["a"]) and ends[1][1] == pytest.approx(
+        report["objective"]["b"]
+    )
+    assert middle[1] > max(end[1] for end in ends)
+    assert json.loads(json.dumps(report))["weights"] == report["weights"]
+
+
+def test_noise_keeps_uniform_weights_where_rows_are_held_out():
+    found = judged(*planted((0.0, 0.0, 0.0)))
+    assert found.report["kept"].startswith("uniform: held out gain over uniform is -")
+    assert found.weights == pytest.approx([1 / 3] * 3)
+    assert judged(*planted((0.0, 0.0, 0.0)), guard="none").weights != pytest.approx([1 / 3] * 3)
+
+
+def test_edges():
+    indicators, gains = planted((1.0, 0.5))
+    constant = np.column_stack([indicators, np.full(len(indicators), 0.5)])
+    found = judged(constant, gains)
+    assert found.weights[2] == 0 and found.report["constant"] == ["c"] and found.weights.sum() == pytest.approx(1)
+    twice = judged(indicators[:, [0, 0, 1]], gains)
+    assert twice.report["alike"] == [["a", "b"]] and np.isfinite(twice.weights).all()
+    equal = judged(indicators, np.ones_like(gains))
+    assert equal.weights.tolist() == [0.5, 0.5] and equal.report["kept"] == "uniform: all gains are equal"
+    alone = judged(indicators[:, :1], gains)
+    assert alone.weights.tolist() == [1.0] and alone.report["kept"] == "uniform: nothing to weigh"
+    one_row = judged(indicators[:1], gains[:1])
+    assert one_row.report["kept"].startswith("uniform")
+
+
+@pytest.fixture(scope="module")
+def pool(real_rows):
+    """Short rows of several lengths."""
+    rows = real_rows("pool.jsonl", 330).select(range(0, 330, 25)).select_columns(["prompt", "completion"])
+    return rows.map(ResponseLength(), batched=True).map(LogicalComplexity(), batched=True)
+
+
+def learner(tiny_model, validation, **options):
+    indicators = [Indicator("response_length"), Indicator("response_length", "low"), Indicator("logical_complexity")]
+    return IndicatorWeights(
+        Proxy(tiny_model), validation, indicators, **{"probes": 24, "rounds": 8, "longest": 1.0, **options}
+    )
+
+
+def test_two_tasks_on_one_pool_have_two_weights(tiny_model, real_rows):
+    # The same questions answered in two ways: an example in a task's own way is the better one for it.
+    rows = [row for row in real_rows("pool.jsonl", 40) if row["task"] == "svamp"][:18]
+    equations = [{"prompt": row["prompt"], "completion": row["completion"], "equation": 1.0} for row in rows]
+    words = [
+        {
+            **row,
+            "completion": "The big red dog said " + row["completion"].split()[-1] + ".",
+            "equation": 0.0,
+        }
+        for row in equations
+    ]
+    pool = Dataset.from_list([*equations[:8], *words[8:16]])
+    indicators = [Indicator("equation"), Indicator("equation", "low")]
+    for validation, own in ((equations[16:], "equation"), (words[16:], "low equation")):
+        its = IndicatorWeights(
+            Proxy(tiny_model), validation, indicators, probes=16, rounds=8, longest=1.0, guard="none"
+        )
+        report = its.learn(pool).report
+        assert report["weights"][own] > 0.5
+        other = {"equation": "low equation", "low equation": "equation"}[own]
+        assert report["objective"][own] > report["objective"][other] + 0.04
+
+
+def test_the_search_needs_no_model(tiny_model, pool, real_rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASEL_JOURNAL", str(tmp_path / "journal.sqlite"))
+    validation = list(real_rows("held_out.jsonl", 2))
+    first = learner(tiny_model, validation, probes=6).learn(pool)
+    monkeypatch.setattr(Proxy, "load", lambda *_: pytest.fail("a model was loaded"))
+    again = learner(tiny_model, validation, probes=6, search="ridge").learn(pool)
+    assert again.gains.tolist() == first.gains.tolist()
+    assert set(again.report["weights"]) == set(first.report["weights"])
+
+
+def test_the_scorer_scores_like_any_other(tiny_model, pool, real_rows):
+    scorer = learner(tiny_model, list(real_rows("held_out.jsonl", 2)), probes=6, search="random").fit(pool)
+    scored = pool.map(scorer, batched=True)
+    assert scored["weighted_sum_status"][:] == ["ok"] * len(pool)
+    assert pickle.loads(pickle.dumps(scorer)).spec == scorer.spec  # noqa: S301 (our own bytes)
+    assert scorer.spec["learned"]["items"] == 2
+
+
+def test_a_shuffled_pool_has_the_same_probes(tiny_model, pool, real_rows):
+    its = learner(tiny_model, list(real_rows("held_out.jsonl", 2)), probes=5, search="random")
+    one, other = its.learn(pool), its.learn(pool.shuffle(seed=1))
+    assert one.report["weights"] == other.report["weights"]
+    assert one.gains == pytest.approx(other.gains, abs=1e-6)
+
+
+def test_rows_of_the_task_and_copies_are_no_probes(tiny_model, pool):
+    its = learner(tiny_model, pool.select([0, 1]), search="random")
+    twice = Dataset.from_list([*pool.select(range(5)), pool[2]])
+    learned = its.learn(twice)
+    assert sorted(learned.probes.tolist()) == [2, 3, 4] and learned.report["probes"] == {"ok": 3}
+
+
+def test_what_does_not_fit_is_counted_and_never_zero(tiny_model, pool, real_rows, caplog):
+    validation = list(real_rows("held_out.jsonl", 2))
+    long = Dataset.from_list([*pool, {**pool[0], "prompt": "So " * 300, "response_length": 5.0}])
+    learned = learner(tiny_model, validation, probes=100, search="random").learn(long)
+    assert learned.report["probes"]["longer_than_context"] == 1 and len(long) - 1 not in learned.probes
+    assert "probes were left out" in caplog.text
+    with pytest.raises(BadRow, match=r"none of 6 rows could be shown .*'demonstration_too_long': 6"):
+        learner(tiny_model, validation, probes=6, longest=0.01).learn(pool)
+
+
+def test_exact_match_in_blocks(tiny_model, pool, real_rows):
+    its = learner(tiny_model, list(pool.select([0, 1])), probes=4, signal="exact_match", shots=2, max_new_tokens=4)
+    learned = its.learn(pool.select(range(12)))
+    assert learned.gains.shape == (len(learned.probes), 2)
+    assert set(np.unique(learned.gains)) <= {-1.0, -0.5, 0.0, 0.5, 1.0}
+
+
+def test_faults_are_said(tiny_model, pool):
+    for option, value in (("search", "grid"), ("guard", "some"), ("signal", "bleu"), ("temperature", 0.0)):
+        with pytest.raises(ValueError, match=f"`{option}` is {value!r}"):
+            learner(tiny_model, pool, **{option: value})
+    with pytest.raises(BadRow, match="`indicators` is empty"):
+        weighted_sum(pool, [])
+    with pytest.raises(BadRow, match="`pool` has no row with an indicator that is not an item"):
+        learner(tiny_model, pool).learn(pool)
+
+
+def test_labels_do_not_cut_answers(tiny_model, pool, real_rows):
+    validation = list(real_rows("held_out.jsonl", 2))
+    whole, cut = (
+        learner(tiny_model, validation, probes=3, search="random", labels=Labels(max_length=length)).learn(pool).gains
+        for length in (512, 8)
+    )
+    assert whole == pytest.approx(cut)
