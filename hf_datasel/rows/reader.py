@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hf_datasel.errors import MissingExtra
@@ -107,13 +107,12 @@ def _images_only(model: str, **code: Any) -> Any:
     if "video_processor" not in attributes:
         return None
     others = [attribute for attribute in attributes if attribute != "video_processor"]
-    own = kind.__init__
-    asked = inspect.signature(own).parameters.get("video_processor")
-    none = {"video_processor": None} if asked is not None and asked.default is inspect.Parameter.empty else {}
-
-    @functools.wraps(own)  # transformers looks at the signature
-    def start(self: Any, *parts: Any, **options: Any) -> None:
-        own(self, *parts, **none, **options)
-
     # The same name, since the name is saved with the processor.
-    return type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda cls: others), "__init__": start})
+    without = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda cls: others)})
+    own = kind.__init__
+    if inspect.signature(own).parameters["video_processor"].default is inspect.Parameter.empty:
+        # SmolVLM's asks for the part, as the last that must be given. transformers reads the code of a processor's start
+        # for the settings it takes, so nothing may be put around it.
+        defaults = (None, *(own.__defaults__ or ()))
+        without.__init__ = FunctionType(own.__code__, own.__globals__, own.__name__, defaults, own.__closure__)  # type: ignore[misc]
+    return without
