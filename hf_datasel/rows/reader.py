@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import types
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hf_datasel.errors import MissingExtra
@@ -108,24 +108,11 @@ def _images_only(model: str, **code: Any) -> Any:
         return None
     others = [attribute for attribute in attributes if attribute != "video_processor"]
     # The same name, since the name is saved with the processor.
-    return type(
-        kind.__name__,
-        (kind,),
-        {"get_attributes": classmethod(lambda cls: others), "__init__": _without_videos(kind.__init__)},
-    )
-
-
-def _without_videos(start: Any) -> Any:
-    """A processor's `__init__` that can be called without a part for videos.
-
-    The same code with another default: transformers reads the names of its arguments off the code.
-    """
-    names = list(inspect.signature(start).parameters.values())
-    place = next((i for i, its in enumerate(names) if its.name == "video_processor"), None)
-    if place is None or names[place].default is not inspect.Parameter.empty:
-        return start
-    positional = [its for its in names[place:] if its.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    defaults = tuple(None if its.default is inspect.Parameter.empty else its.default for its in positional)
-    copy = types.FunctionType(start.__code__, start.__globals__, start.__name__, defaults, start.__closure__)
-    copy.__kwdefaults__ = start.__kwdefaults__
-    return copy
+    without = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda cls: others)})
+    own = kind.__init__
+    if inspect.signature(own).parameters["video_processor"].default is inspect.Parameter.empty:
+        # SmolVLM's asks for the part, as the last that must be given. transformers reads the code of a processor's start
+        # for the settings it takes, so nothing may be put around it.
+        defaults = (None, *(own.__defaults__ or ()))
+        without.__init__ = FunctionType(own.__code__, own.__globals__, own.__name__, defaults, own.__closure__)  # type: ignore[misc]
+    return without

@@ -326,4 +326,7 @@ def test_smolvlm_reads_images_and_names_the_package_it_wants(
     monkeypatch.setattr(processing_smolvlm, "num2words", str)  # called for videos only
     rows = [{"image": png(1), "prompt": "<image> what?", "completion": " yes"}]
     found = token_row(rows[0], load_reader(str(tmp_path / "smolvlm"), PLAIN), PLAIN)
-    assert found.status == OK and "pixel_values" in found.media
+    # Its settings are read as well: as many tokens for an image as the predecessor takes.
+    before = token_row(rows[0], load_reader(vlm_folder("idefics3"), PLAIN), PLAIN)
+    assert found.status == OK and found.input_ids == before.input_ids
+    assert torch.equal(found.media["pixel_values"], before.media["pixel_values"])
