@@ -16,7 +16,8 @@ from hf_datasel.training import CoTraining
 rows = [{"prompt": f"{n} + {n % 3} =", "completion": f" {n + n % 3}", "e": [n % 2, 1.0, n / 16]} for n in range(16)]
 training = CoTraining(1.0, 4, 1e-3, method="full", sft={"use_cpu": True, "disable_tqdm": True})
 learner = CoIDO(Proxy(sys.argv[1]), ["e"], [], 1.0, clusters=2, neighbours=4, width=8, training=training, labels=Labels(max_length=64))
-print("WEIGHTS", learner.fit(Dataset.from_list(rows)).spec["weights"], flush=True)
+weights = learner.fit(Dataset.from_list(rows)).spec["weights"]
+open(f"weights-{os.environ['RANK']}", "w").write(weights)  # what both print gets mixed up
 """
 
 
@@ -35,9 +36,5 @@ def test_processes_share_one_network(tiny_model, tmp_path):
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = [
-        line.split("WEIGHTS ")[1][:32]
-        for line in done.stdout.replace("WEIGHTS", "\nWEIGHTS").splitlines()
-        if "WEIGHTS " in line
-    ]
-    assert len(found) == 2 and found[0] == found[1]
+    found = [(tmp_path / f"weights-{rank}").read_text(encoding="utf-8") for rank in range(2)]
+    assert found[0] == found[1]
