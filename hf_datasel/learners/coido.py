@@ -73,7 +73,7 @@ class CoIDO:
     width: int = 256
     dropout: float = 0.1
     training: CoTraining = field(default_factory=CoTraining)
-    incomplete: Incomplete = "random_share"
+    incomplete: Incomplete = "not_scored"
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
     seed: int = 0
     fidelity: Fidelity = "corrected"

@@ -96,7 +96,7 @@ def fitted(
     network: Mapping[str, Any],
     trained: CoTrained,
     learned: Mapping[str, Any],
-    incomplete: Any = "random_share",
+    incomplete: Any = "not_scored",
 ) -> WeightScorer:
     """The scorer of a trained network, with the quantiles of its scores over the share."""
     record = {**learned, "rows": len(share.rows), "last_log": dict(trained.history[-1]) if trained.history else {}}

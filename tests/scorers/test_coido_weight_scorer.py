@@ -88,10 +88,12 @@ def test_a_random_share_of_incomplete_rows_is_the_share_of_the_others():
         "text": [f"row {n}" for n in range(count)], "image": [None] * count, "words": [[1.0, 1.0]] * count,
         "s": [None] * count,
     }  # fmt: skip
-    found = scorer()(rows)["coido"]
+    drawn = scorer(incomplete="random_share")
+    found = drawn(rows)["coido"]
     assert (found > 0.6).mean() == pytest.approx(0.2, abs=0.03)  # a fifth of the quantiles
-    turned = scorer()({name: values[::-1] for name, values in rows.items()})["coido"]
+    turned = drawn({name: values[::-1] for name, values in rows.items()})["coido"]
     assert np.array_equal(turned[::-1], found)
+    assert np.isnan(scorer()(rows)["coido"]).all()  # unless asked for, no score is made up
 
 
 def test_rows_without_anything_and_without_a_score():

@@ -43,9 +43,9 @@ class WeightScorer:
         weights: of the network, by name.
         quantiles: of the scores of the rows it was trained on, in equal steps from the lowest to the highest.
         incomplete: what a row gets that lacks an embedding which others have, as rows of text do in a pool of images:
-            `"random_share"`, a draw by its content from the scores of the rows trained on, so that a rule keeps as large a
-            share of such rows as of the others, at random, and its status says so; `"zeros"`, what the network makes of the
-            rest; `"not_scored"`.
+            `"not_scored"`; `"random_share"`, a draw by its content from the scores of the rows trained on, so that a rule
+            keeps as large a share of such rows as of the others, at random, and its status says so; `"zeros"`, what the
+            network makes of the rest.
         learned: how it was learned, for people and for the spec.
 
     Writes:
@@ -72,7 +72,7 @@ class WeightScorer:
     network: Mapping[str, Any]
     weights: Mapping[str, npt.NDArray[np.float32]] = field(repr=False)
     quantiles: tuple[float, ...] = field(default=(), repr=False)
-    incomplete: Incomplete = "random_share"
+    incomplete: Incomplete = "not_scored"
     learned: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     algo_version = 1
