@@ -35,7 +35,7 @@ class InfluenceFunction:
     """Finds (H + damping I)^-1 g_V, H the Hessian of the pool's mean loss, g_V the anchors' gradient. For small models.
 
     Cost: A (F + B), and about 3 (F + B) of all N rows for each iteration of `"cg"` (of a batch, for `"lissa"`; times P, for
-    `"exact"`). The scorer it returns costs 2.5 to 2.8 F a row.
+    `"exact"`). The scorer it returns costs 2.5 to 2.6 F a row.
 
     Args:
         proxy: trained on the pool: H is that of the pool at its weights. float64 is worth its price here.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Influence:
     """Fall in anchor loss per unit of a row's weight in the training loss, in nats per token. Higher means keep.
 
-    Made by `InfluenceFunction.fit`. Cost: as `first_order` of `OneStepTrain`, 2.5 to 2.8 F.
+    Made by `InfluenceFunction.fit`. Cost: as `first_order` of `OneStepTrain`, 2.5 to 2.6 F.
 
     Args:
         proxy, anchors, reduction, labels: as the learner had them.

@@ -29,7 +29,7 @@ ENGINES = ("auto", "forward_mode", "finite_differences", "bfloat16", "ghost", "p
 class OneStepTrain:
     """Utility: fall in anchor loss after one SGD step on the row alone, in nats per token. Higher means keep.
 
-    Cost per row (F, B: one forward, one backward; A anchors): `first_order` 2.4 to 2.8 F, a few hundredths more for each
+    Cost per row (F, B: one forward, one backward; A anchors): `first_order` 2.5 to 2.6 F, a few hundredths more for each
     anchor group after the first, with cosine 1 F + 1 B; `second_order` 1 F + 1 B + 3 A (F + B); `exact` 1 F + 1 B + A F.
     Once per process: A (F + B).
 
@@ -52,11 +52,11 @@ class OneStepTrain:
         token_level: adds the utility of every target token (`first_order`, without groups or cosine).
         engine: how `first_order` is computed; the numbers are the same (to 1e-5) but for two engines, which are refused
             where exact values of the anchors say otherwise.
-            `"forward_mode"`: derivatives carried along one forward, 2.4 to 2.8 F per group. `"ghost"`: one forward and
+            `"forward_mode"`: derivatives carried along one forward, 2.5 to 2.6 F per group. `"ghost"`: one forward and
             backward for all groups, for models of linear layers, embeddings, norms and convolutions. `"per_row"`: 1 F +
             1 B, a row at a time, any model. `"finite_differences"`: 1.8 F per group, in float32 or wider, for models
             without experts, to 1e-3, its step calibrated on the anchors. `"bfloat16"`: forward mode rounded to 8 bits for
-            a float32 proxy, 0.8 to 1.2 F per group where the processor multiplies bfloat16; rounds `ost_row_loss` too (to
+            a float32 proxy, 0.8 to 1.1 F per group where the processor multiplies bfloat16; rounds `ost_row_loss` too (to
             1e-2). `"auto"`: the cheapest
             exact one that agrees with `"per_row"` on four anchors: the same in every process, see `engine_report`.
         also: figures of every row from the same forward: any of `"loss"` (always there: `ost_row_loss`), `"perplexity"`

@@ -41,7 +41,7 @@ class Move:
 
 
 def finite_differences(task: Task, lengths: tuple[float, ...]) -> Engine:
-    """(l(theta + epsilon g_V) - l(theta - epsilon g_V)) / 2 epsilon of every target. Cost per direction: 1.5 to 1.7 F.
+    """(l(theta + epsilon g_V) - l(theta - epsilon g_V)) / 2 epsilon of every target. Cost per direction: 1.8 F.
 
     Memory: two copies of the trainable weights per direction; of activations, a plain forward's.
 

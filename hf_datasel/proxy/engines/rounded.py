@@ -14,7 +14,7 @@ from hf_datasel.proxy.engines.task import Engine, Task
 
 
 def rounded(task: Task) -> Engine:
-    """0.8 to 1.3 F per direction on processors that multiply bfloat16 (in F of float32); slower than exact on others.
+    """0.8 to 1.1 F per direction on processors that multiply bfloat16 (in F of float32); slower than exact on others.
 
     Unlike the difference of two rounded losses, a rounded derivative stays a good one. Memory: half a copy of the model.
 
