@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from hf_datasel.rows import Labels
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only
 from hf_datasel.scorers.task_influence import TaskInfluence
-from hf_datasel.scorers.with_gradients import ROWS_AT_ONCE
+from hf_datasel.scorers.with_gradients import ROWS_AT_ONCE, gradient_spec
 
 
 if TYPE_CHECKING:
@@ -52,6 +52,24 @@ class TIVE:
     task: str = "task"
     reduction: Literal["mean", "sum"] = "mean"
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
+
+    columns = TaskInfluence.columns
+    algo_version = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns beside a row's content that decide the numbers."""
+        return (self.task,)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Those it cannot do without."""
+        return self.reads
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, before the fit."""
+        return gradient_spec(self)
 
     def fit(self, pool: Dataset) -> TaskInfluence:
         """Add up the directions of the N rows of `pool` by task; return the scorer that compares with them."""

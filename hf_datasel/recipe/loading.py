@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +193,13 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
         )
         return None
     cls = known[name]
-    wanted = {key: value for key, value in given.items() if key in cls.__dataclass_fields__}
+    fields = cls.__dataclass_fields__
+    # What the recipe does not have is missed only where the class cannot do without.
+    wanted = {
+        key: value
+        for key, value in given.items()
+        if key in fields and not (value is None and fields[key].default is not MISSING)
+    }
     for key, value in wanted.items():
         if value is None:
             place = {"evaluation": "train.evaluation", "proxy": "score.proxy"}.get(key, key)
