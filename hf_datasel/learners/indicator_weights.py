@@ -61,6 +61,9 @@ class IndicatorWeights:
     task's rows alone, once for a task and a model (`Nuggets` keeps them in its journal). The search then looks for weights
     whose best rows among the P gain most, without another forward pass.
 
+    A gain as an example is no gain in training. Where a row taken blindly gains nothing (`report["objective"]["random"]` about
+    0 or below), the proxy does not learn from examples and its weights mislead: see docs/in_context.md.
+
     Args:
         proxy: the model, best the one that will be trained.
         validation: rows of the task's validation split. `items` of them stand for the others, see `tiny_validation`.
