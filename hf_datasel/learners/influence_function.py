@@ -17,7 +17,7 @@ from hf_datasel.rows import Labels
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only
 from hf_datasel.scorers.influence import Influence
-from hf_datasel.scorers.with_gradients import plain_anchors
+from hf_datasel.scorers.with_anchors import plain_anchors
 
 
 if TYPE_CHECKING:

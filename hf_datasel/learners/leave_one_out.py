@@ -18,7 +18,7 @@ from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.rows import Labels, row_digest
 from hf_datasel.rows.identity import content_only
 from hf_datasel.scorers.looked_up import LookedUp
-from hf_datasel.scorers.with_gradients import plain_anchors
+from hf_datasel.scorers.with_anchors import plain_anchors
 from hf_datasel.training.warm_up import WarmUp
 
 

@@ -108,10 +108,14 @@ class Proxy:
             object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
     def at(self, place: str) -> Proxy:
-        """The same proxy with other weights: another folder (or Hub id) of its adapter where it has one, else of its model."""
-        if self.adapter is not None:
-            return replace(self, adapter=place)
-        return replace(self, model=place, revision=None)
+        """The same proxy with the weights of a checkpoint: of an adapter on its model, or of a whole model.
+
+        Args:
+            place: a folder, which shows which it is, or a Hub id, which is what the proxy's own weights are.
+        """
+        is_local = Path(place).is_dir()
+        is_adapter = (Path(place) / "adapter_config.json").is_file() if is_local else self.adapter is not None
+        return replace(self, adapter=place) if is_adapter else replace(self, model=place, revision=None, adapter=None)
 
     def _look(self) -> None:
         """Say that there is no such model, before a library says something else about it."""

@@ -13,7 +13,7 @@ from hf_datasel.contracts import Batch, Columns
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.rows import Labels
-from hf_datasel.scorers.with_gradients import refuse_anchors
+from hf_datasel.scorers.with_anchors import refuse_anchors
 from hf_datasel.scorers.with_proxy import call, loaded_proxy, spec_of, state_of, status_of, token_batches
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,15 +12,8 @@ from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.gradient_store import GradientReader, GradientStore
 from hf_datasel.rows import Labels
-from hf_datasel.scorers.with_gradients import (
-    anchor_features,
-    chunks_of,
-    gradient_spec,
-    group_means,
-    groups_of,
-    plain_anchors,
-    refuse_anchors,
-)
+from hf_datasel.scorers.with_anchors import groups_of, plain_anchors, refuse_anchors
+from hf_datasel.scorers.with_gradients import anchor_features, chunks_of, gradient_spec, group_means
 from hf_datasel.scorers.with_proxy import call, state_of
 
 
@@ -111,7 +103,7 @@ class LESS:
     @property
     def proxies(self) -> tuple[Proxy, ...]:
         """The proxy at each checkpoint."""
-        return tuple(_at(self.proxy, place) for place in self.checkpoints) or (self.proxy,)
+        return tuple(map(self.proxy.at, self.checkpoints)) or (self.proxy,)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -177,10 +169,3 @@ def weighted(products: Sequence[Scores], weights: Sequence[float]) -> Scores:
     shares = np.array(weights or [1.0] * len(products))
     total: Scores = np.einsum("c,cba->ba", shares / shares.sum(), np.stack(products))
     return total
-
-
-def _at(proxy: Proxy, place: str) -> Proxy:
-    """The proxy with the weights of a checkpoint."""
-    if (Path(place) / "adapter_config.json").is_file():
-        return replace(proxy, adapter=place)
-    return replace(proxy, model=place, revision=None, adapter=None)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, fields
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
 from hf_datasel.contracts import Batch, Columns
-from hf_datasel.errors import OverlapError
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
-from hf_datasel.rows import Labels, content_rows, refuse_overlap, row_digest
+from hf_datasel.rows import Labels, refuse_overlap
 from hf_datasel.scorers.one_step_columns import FIGURES, GROUP_SCORES, utility_columns
+from hf_datasel.scorers.with_anchors import anchors_spec, plain_anchors, refuse_anchors
 from hf_datasel.scorers.with_proxy import call, spec_of, state_of
 
 
@@ -118,12 +117,8 @@ class OneStepTrain:
         object.__setattr__(self, "also", tuple(self.also))
         object.__setattr__(self, "checkpoints", tuple(self.checkpoints))
         self._check_options()
-        anchors = self.anchors
-        if hasattr(anchors, "column_names"):
-            anchors = content_rows(anchors, self.anchor_groups, self.labels.dataset_text_field)
-        object.__setattr__(self, "anchors", tuple(dict(row) for row in anchors))
-        if self.anchor_groups and not all(self.anchor_groups in row for row in self.anchors):
-            raise ValueError(f"`anchor_groups` is {self.anchor_groups!r}, expected a column every anchor has.")
+        rows = plain_anchors(self.anchors, self.anchor_groups, self.labels.dataset_text_field)
+        object.__setattr__(self, "anchors", rows)
         if evaluation is not None:
             refuse_overlap(self.anchors, evaluation=evaluation)
 
@@ -194,14 +189,10 @@ class OneStepTrain:
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers, for provenance and for keys."""
-        digests = "".join(self._digest(row) + str(row.get(self.anchor_groups or "")) for row in self.anchors)
         described = {name: value for name, value in spec_of(self).items() if name != "checkpoints"}
         if self.checkpoints:
             described["checkpoints"] = [proxy.spec for proxy in self._proxies[1:]]
-        described["anchors"] = {
-            "rows": len(self.anchors),
-            "digest": blake2b(digests.encode(), digest_size=16).hexdigest(),
-        }
+        described["anchors"] = anchors_spec(self, self.anchor_groups)
         return {**described, **self._optimizers()}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -222,7 +213,7 @@ class OneStepTrain:
         """The batches of like length that hold a missing row, and the rows that cannot be scored."""
         from hf_datasel.proxy.utility import averaged
 
-        self._refuse_anchors(rows)
+        refuse_anchors(self, rows)
         engines = self._engines(rank)
         anchors = engines[0].anchors
         read = partial(encode, proxy=anchors.proxy, labels=self.labels)
@@ -280,17 +271,3 @@ class OneStepTrain:
             self.token_level,
             self.also,
         )
-
-    def _digest(self, row: Mapping[str, Any]) -> str:
-        return row_digest(row, self.labels.dataset_text_field)
-
-    def _refuse_anchors(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if "_digests" not in self.__dict__:
-            self.__dict__["_digests"] = frozenset(map(self._digest, self.anchors))
-        digests = self.__dict__["_digests"]
-        for row in rows:
-            if self._digest(row) in digests:
-                raise OverlapError(
-                    f"`anchors` and the pool share the row {str(dict(row))[:120]!r}, expected none. A row measured by "
-                    f"itself always helps: drop it from the pool, or draw other anchors (see `refuse_overlap`)."
-                )

@@ -12,7 +12,8 @@ from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.gradient_store import GradientReader, GradientStore
 from hf_datasel.rows import Labels
-from hf_datasel.scorers.with_gradients import anchor_features, chunks_of, gradient_spec, plain_anchors, refuse_anchors
+from hf_datasel.scorers.with_anchors import plain_anchors, refuse_anchors
+from hf_datasel.scorers.with_gradients import anchor_features, chunks_of, gradient_spec
 from hf_datasel.scorers.with_proxy import call, state_of
 
 

@@ -1,6 +1,6 @@
 """Rebuild the rows and the proxy of this recipe from easy-VQA (github.com/vzhou842/easy-VQA), in about five minutes.
 
-Usage, in the repository's root, with easy-VQA in ../shared/data/easy_vqa: python -m recipes.ost_vlm.build
+Usage, in the repository's root, with easy-VQA beside it in shared/data/easy_vqa: python -m recipes.ost_vlm.build
 """
 
 import shutil
