@@ -18,7 +18,7 @@ from hf_datasel.proxy.proxy import Proxy
 from hf_datasel.rows.labels import Labels
 from hf_datasel.rows.reader import load_reader
 from hf_datasel.scorers.coido.features import Features
-from hf_datasel.training.sft import DECIDED, decided_problems, field_problems, no_telemetry, sft_config, sft_trainer
+from hf_datasel.training.sft import DECIDED, decided_problems, no_telemetry, refuse_unknown_fields, sft_trainer
 from hf_datasel.training.warm_up import starting_point
 
 
@@ -99,13 +99,7 @@ class CoTraining:
             BadRecipe: lists every problem at once.
             MissingExtra: TRL is not installed.
         """
-        problems = field_problems("sft", self.sft, sft_config())
-        if self.method == "lora":
-            from peft import LoraConfig
-
-            problems += field_problems("lora", self.lora, LoraConfig)
-        if problems:
-            raise BadRecipe("\n".join(problems))
+        refuse_unknown_fields(self.sft, self.lora)
 
     def arguments(self, proxy: Proxy, seed: int) -> dict[str, Any]:
         """Of SFTConfig."""

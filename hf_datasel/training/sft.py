@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.errors import BadRecipe, BadRow, MissingExtra
 from hf_datasel.proxy.proxy import trainable_names
 from hf_datasel.rows.identity import with_encoded_media
 from hf_datasel.rows.labels import Labels, check_columns, token_row
@@ -45,6 +45,22 @@ DECIDED: dict[str, str] = {
 def decided_problems(sft: Mapping[str, Any], decided: Mapping[str, str]) -> list[str]:
     """What is wrong with `sft` keys that something else decides. Imports nothing."""
     return [f"`sft` has {key!r}: {decided[key]}." for key in sft if key in decided]
+
+
+def refuse_unknown_fields(sft: Mapping[str, Any], lora: Mapping[str, Any] | None = None) -> None:
+    """Say what `sft` and `lora` hold that TRL and PEFT do not know. Imports TRL; loads no model.
+
+    Raises:
+        BadRecipe: lists every problem at once.
+        MissingExtra: TRL is not installed.
+    """
+    problems = field_problems("sft", sft, sft_config())
+    if lora:
+        from peft import LoraConfig
+
+        problems += field_problems("lora", lora, LoraConfig)
+    if problems:
+        raise BadRecipe("\n".join(problems))
 
 
 def field_problems(name: str, given: Mapping[str, Any], config: type) -> list[str]:

@@ -17,9 +17,8 @@ from hf_datasel.training.sft import (
     DECIDED,
     decided_problems,
     default_arguments,
-    field_problems,
+    refuse_unknown_fields,
     run_sft,
-    sft_config,
     trainable_rows,
 )
 
@@ -122,13 +121,7 @@ class TargetTraining:
             BadRecipe: lists every problem at once.
             MissingExtra: TRL is not installed.
         """
-        problems = field_problems("sft", self.sft, sft_config())
-        if self.method == "lora":
-            from peft import LoraConfig
-
-            problems += field_problems("lora", self.lora, LoraConfig)
-        if problems:
-            raise BadRecipe("\n".join(problems))
+        refuse_unknown_fields(self.sft, self.lora)
 
     def train(
         self,

@@ -18,7 +18,7 @@ from hf_datasel.proxy.proxy import Proxy
 from hf_datasel.rows.identity import ROW_ID, with_encoded_media, with_row_ids
 from hf_datasel.rows.labels import Labels, check_columns, token_row
 from hf_datasel.rows.reader import load_reader, model_class
-from hf_datasel.training.sft import DECIDED, decided_problems, field_problems, run_sft, sft_config
+from hf_datasel.training.sft import DECIDED, decided_problems, refuse_unknown_fields, run_sft
 
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ class WarmUp:
             BadRecipe: lists every problem at once.
             MissingExtra: TRL is not installed.
         """
-        problems = field_problems("sft", self.sft, sft_config())
-        if problems:
-            raise BadRecipe("\n".join(problems))
+        refuse_unknown_fields(self.sft)
 
     def num_steps(self, num_rows: int) -> int:
         """Optimisation steps for a pool of `num_rows` rows."""
