@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +12,10 @@ import numpy.typing as npt
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
-from hf_datasel.rows.batches import rows_of
-from hf_datasel.rows.journal import resumed
 from hf_datasel.rows.labels import LONGER_THAN_CONTEXT
 from hf_datasel.rows.turns import turns_of
 from hf_datasel.scorers.prompt_files import filled, read_prompt
+from hf_datasel.scorers.with_proxy import call, state_of
 
 
 if TYPE_CHECKING:
@@ -81,16 +80,11 @@ class Deita:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"algo_version": self.algo_version, "prompts": self.__dict__["prompts"], **own}
+        return {"prompts": self.__dict__["prompts"], **state_of(self)}
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
-        rows, single = rows_of(batch)
-        if "_spec" not in self.__dict__:
-            self.__dict__["_spec"] = self.spec
-        columns = resumed(self.__dict__["_spec"], rows, lambda *given: self._score(rank, *given), self.columns)
-        return {name: values[0] for name, values in columns.items()} if single else columns
+        return call(self, batch, rank)
 
     def _score(
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,9 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow
-from hf_datasel.rows.batches import answer_text, rows_of
-from hf_datasel.rows.journal import resumed
+from hf_datasel.rows.batches import answer_text
 from hf_datasel.rows.labels import OK
-from hf_datasel.scorers.with_proxy import NAN_LOSS
+from hf_datasel.scorers.with_proxy import NAN_LOSS, call, state_of
 
 
 if TYPE_CHECKING:
@@ -84,18 +83,11 @@ class PredictiveStrength:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"algo_version": self.algo_version, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        return state_of(self)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
-        rows, single = rows_of(batch)
-        if "_spec" not in self.__dict__:
-            self.__dict__["_spec"] = self.spec
-        columns = resumed(
-            self.__dict__["_spec"], rows, lambda *given: self._score(rank, *given), self.columns,
-            self.labels.dataset_text_field,
-        )  # fmt: skip
-        return {name: values[0] for name, values in columns.items()} if single else columns
+        return call(self, batch, rank)
 
     def _score(
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]

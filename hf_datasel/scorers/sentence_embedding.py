@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.journal import resumed
 from hf_datasel.rows.turns import text_of
+from hf_datasel.scorers.with_proxy import state_of
 
 
 ROWS = 32  # encoded at a time
@@ -66,7 +67,7 @@ class SentenceEmbedding:
         return {"scorer": "SentenceEmbedding", "algo_version": self.algo_version, **asdict(self), "weights": weights}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"algo_version": self.algo_version, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        return state_of(self)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Embed B rows (or one): see the class."""

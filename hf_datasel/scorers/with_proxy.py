@@ -1,6 +1,7 @@
 """What scorers that read rows with a proxy share: how they are called, described and pickled, and what they measure.
 
-Such a scorer is a frozen dataclass with the fields `proxy` and `labels`, and a method `_score(rank, rows, missing)` that
+Such a scorer is a frozen dataclass with the fields `proxy` and `labels` (those that read no training rows may call their
+model otherwise), and a method `_score(rank, rows, missing)` that
 yields the columns of its batches (see `rows.journal.Buckets`). Copy `perplexity.py` to add one.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
-from hf_datasel.rows import TokenRow
+from hf_datasel.rows import Labels, TokenRow
 from hf_datasel.rows.batches import rows_of, warn_unbatched
 from hf_datasel.rows.journal import resumed
 
@@ -35,7 +36,7 @@ def call(scorer: Any, batch: Batch, rank: int | None) -> Columns:
         warn_unbatched(type(scorer).__name__)
     if "_spec" not in scorer.__dict__:
         scorer.__dict__["_spec"] = scorer.spec
-    score, text_field = partial(scorer._score, rank), scorer.labels.dataset_text_field
+    score, text_field = partial(scorer._score, rank), getattr(scorer, "labels", Labels()).dataset_text_field
     columns = resumed(scorer.__dict__["_spec"], rows, score, scorer.columns, text_field)
     return {name: values[0] for name, values in columns.items()} if single else columns
 
