@@ -41,7 +41,7 @@ def run(quick: bool = False) -> dict:
     disable_progress_bars()
     torch.set_num_threads(THREADS)
     repeats = 1 if quick else 3
-    scoring = {name: scored(*shape, 20_000 if quick else 100_000, repeats) for name, shape in SHAPES.items()}
+    scoring = {name: scored(*shape, 100_000, repeats) for name, shape in SHAPES.items()}
     overhead = training_overhead(steps=4 if quick else 8, repeats=2 if quick else 3)
     clusters = {rows: clustered(rows) for rows in ((2_000,) if quick else (2_000, 20_000))}
     largest = max(clusters)

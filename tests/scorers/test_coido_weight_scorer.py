@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from hf_datasel.errors import DataselError
 from hf_datasel.scorers.coido import FeatureBuilder, WeightScorer
-from hf_datasel.scorers.coido.networks import KINDS, make_network
+from hf_datasel.scorers.coido.networks import KINDS, FoldedMLP, make_network
 
 
 BUILDER = FeatureBuilder(("image", "words"), (3, 2), ("s",), (0.0,), (1.0,), (0.5,))
@@ -66,6 +66,21 @@ def test_a_row_weighs_the_same_whatever_is_beside_it(kind):
     assert one({name: values[3] for name, values in pool()[:].items()})["coido"] == pytest.approx(whole[3], abs=1e-6)
     assert pool().map(one)["coido"][:] == pytest.approx(whole, abs=1e-6)
     assert pool().map(one, batched=True)["coido"][:] == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize(("embedding", "scores"), [(6, 2), (6, 0), (0, 2)])
+def test_the_folded_network_says_what_the_network_says(embedding, scores):
+    torch.manual_seed(3)
+    network = make_network("mlp", [embedding] if embedding else [], scores, width=16)
+    for value in network.parameters():
+        torch.nn.init.normal_(value)
+    given = torch.randn(50, embedding), torch.randn(50, scores)
+    folded = FoldedMLP(network).eval()
+    assert sum(p.numel() for p in folded.parameters()) < sum(p.numel() for p in network.parameters())
+    with torch.inference_mode():
+        expected = network.eval()(*given)
+        assert expected.std() > 1e-3 * expected.abs().mean()
+        torch.testing.assert_close(folded(*given), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["random_share", "zeros", "not_scored"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -72,6 +72,46 @@ class MLP(nn.Module):
         fused = self.fusion(torch.cat(parts, dim=-1))
         weights: torch.Tensor = self.head(fused + self.residual(fused)).squeeze(-1)
         return weights
+
+
+class FoldedMLP(nn.Module):
+    """What a trained `MLP` says, with linear layers that follow each other made one: a third less work for the same numbers."""
+
+    def __init__(self, mlp: MLP) -> None:
+        super().__init__()
+        branches: list[Any] = [list(branch) for branch in (mlp.embedding, mlp.scores) if branch is not None]
+        fusion, residual, head = (list[Any](part) for part in (mlp.fusion, mlp.residual, mlp.head))
+        self.branches = nn.ModuleList(nn.Sequential(*branch[:3]) for branch in branches)
+        lasts = [branch[-1] for branch in branches]
+        side_by_side = linear(
+            torch.block_diag(*(last.weight for last in lasts)), torch.cat([last.bias for last in lasts])
+        )
+        self.fusion = nn.Sequential(chained(side_by_side, fusion[0]), *fusion[1:7])
+        fused, refined = fusion[8], residual[-1]
+        self.residual = nn.Sequential(chained(fused, residual[0]), *residual[1:3])
+        both = linear(torch.cat([fused.weight, refined.weight], dim=1), fused.bias + refined.bias)
+        self.head = nn.Sequential(chained(both, head[0]), *head[1:])
+
+    def forward(self, embedding: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(B,) weights."""
+        given = [part for part in (embedding, scores) if part.shape[1]]
+        parts = [branch(part) for branch, part in zip(self.branches, given, strict=True)]
+        fused = self.fusion(torch.cat(parts, dim=-1))
+        weights: torch.Tensor = self.head(torch.cat([fused, self.residual(fused)], dim=-1)).squeeze(-1)
+        return weights
+
+
+def linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
+    """A layer with these weights."""
+    made = nn.Linear(weight.shape[1], weight.shape[0])
+    made.load_state_dict({"weight": weight.detach().float(), "bias": bias.detach().float()})
+    return made
+
+
+def chained(first: nn.Linear, second: nn.Linear) -> nn.Linear:
+    """One layer that does what two do after each other."""
+    weight = second.weight.double()
+    return linear(weight @ first.weight.double(), weight @ first.bias.double() + second.bias.double())
 
 
 class Linear(nn.Module):

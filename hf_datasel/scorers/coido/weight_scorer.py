@@ -25,7 +25,7 @@ Incomplete = Literal["random_share", "zeros", "not_scored"]
 INCOMPLETE: tuple[Incomplete, ...] = ("random_share", "zeros", "not_scored")
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 QUANTILES = 101
-BLOCK = 8192  # rows the network reads at a time
+BLOCK = 1024  # rows the network reads at a time: their hidden numbers stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,11 +188,11 @@ class WeightScorer:
         import torch
 
         if "_network" not in self.__dict__:
-            from hf_datasel.scorers.coido.networks import make_network
+            from hf_datasel.scorers.coido.networks import MLP, FoldedMLP, make_network
 
             made = make_network(**self.network)
             made.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in self.weights.items()})
-            self.__dict__["_network"] = made.eval()
+            self.__dict__["_network"] = (FoldedMLP(made) if isinstance(made, MLP) else made).eval()
         embedding, scores = torch.from_numpy(found.embedding[asked]), torch.from_numpy(found.scores[asked])
         with torch.inference_mode():
             parts = [
