@@ -36,9 +36,8 @@ def run(quick: bool = False) -> dict:
     scorers = [ResponseLength(), Perplexity(proxy, labels=labels), IFD(proxy, drop_above_one=False, labels=labels)]
     judge = judge_in_environment()
     scorers += [judge] if judge else []
-    # One by one: several of them write `row_loss`.
-    scored = {scorer.columns[0]: score(rows, scorer) for scorer in scorers}
-    verdicts = {name: preferred(np.array(its[name])) for name, its in scored.items()}
+    scored = score(rows, *scorers)
+    verdicts = {name: preferred(np.array(scored[name])) for name in (scorer.columns[0] for scorer in scorers)}
     for name in ("gpt", "pandalm"):
         verdicts[f"{name}, both responses at once"] = np.array([pair[name] for pair in pairs], np.float64)
     votes = np.array([[pair[f"annotator{number}"] for number in (1, 2, 3)] for pair in pairs])
@@ -50,7 +49,7 @@ def run(quick: bool = False) -> dict:
         "one_person_with_another": people(votes),
         "with_the_majority_of_people": {name: agreement(its, votes, groups) for name, its in verdicts.items()},
     }
-    return {**figures, "ledger": judge_ledger(scored[judge.columns[0]])} if judge else figures
+    return {**figures, "ledger": judge_ledger(scored)} if judge else figures
 
 
 def judge_in_environment() -> LLMJudge | None:

@@ -25,7 +25,7 @@ class AUM:
         labels: how rows become tokens and labels; give training the same.
 
     Writes:
-        `high_aum` (the mean margin) or `low_aum` (minus it), the score; its status; `aum`, the mean margin; and `row_loss`,
+        `high_aum` (the mean margin) or `low_aum` (minus it), the score; its status; `aum`, the mean margin; and `aum_row_loss`,
         the mean loss in nats per token.
 
     Source: https://huggingface.co/papers/2001.10528 (logits, low margins removed as wrong labels); over tokens and of
@@ -33,7 +33,7 @@ class AUM:
 
     Example:
         >>> AUM(Proxy("HuggingFaceTB/SmolLM2-135M")).columns
-        ('high_aum', 'high_aum_status', 'aum', 'row_loss')
+        ('high_aum', 'high_aum_status', 'aum', 'aum_row_loss')
     """
 
     proxy: Proxy
@@ -42,7 +42,7 @@ class AUM:
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
     keeps_journal = True  # finished rows are on disk batch by batch, however it is called
-    algo_version = 1
+    algo_version = 2
 
     def __post_init__(self) -> None:
         if self.keep not in ("high", "low"):
@@ -54,7 +54,7 @@ class AUM:
     def columns(self) -> tuple[str, ...]:
         """What a call writes, the score first."""
         score = f"{self.keep}_aum"
-        return (score, f"{score}_status", "aum", "row_loss")
+        return (score, f"{score}_status", "aum", "aum_row_loss")
 
     @property
     def spec(self) -> dict[str, Any]:

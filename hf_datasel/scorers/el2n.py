@@ -25,14 +25,14 @@ class EL2N:
 
     Writes:
         `high_el2n` (the mean distance) or `low_el2n` (minus it), the score; its status; `el2n`, the mean distance; and
-        `row_loss`, the mean loss in nats per token.
+        `el2n_row_loss`, the mean loss in nats per token.
 
     Source: https://huggingface.co/papers/2107.07075 (images, hard rows kept); over tokens as COINCIDE's code has it, which
         does not say which end its table kept.
 
     Example:
         >>> EL2N(Proxy("HuggingFaceTB/SmolLM2-135M")).columns
-        ('high_el2n', 'high_el2n_status', 'el2n', 'row_loss')
+        ('high_el2n', 'high_el2n_status', 'el2n', 'el2n_row_loss')
     """
 
     proxy: Proxy
@@ -40,7 +40,7 @@ class EL2N:
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
     keeps_journal = True  # finished rows are on disk batch by batch, however it is called
-    algo_version = 1
+    algo_version = 2
 
     def __post_init__(self) -> None:
         if self.keep not in ("high", "low"):
@@ -50,7 +50,7 @@ class EL2N:
     def columns(self) -> tuple[str, ...]:
         """What a call writes, the score first."""
         score = f"{self.keep}_el2n"
-        return (score, f"{score}_status", "el2n", "row_loss")
+        return (score, f"{score}_status", "el2n", "el2n_row_loss")
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class IFD:
 
     Writes:
         `ifd_loss_ratio` or `ifd_perplexity_ratio`, the score; its status (`"above_one"` where the row was left out);
-        `loss_ratio` and `perplexity_ratio` (no unit, of every row); `row_loss` and `answer_loss`, the losses with and
+        `loss_ratio` and `perplexity_ratio` (no unit, of every row); `ifd_row_loss` and `ifd_answer_loss`, the losses with and
         without the prompt, in nats per token.
 
     Source: https://huggingface.co/papers/2308.12032, Eq. 4 (loss ratio, above 1 removed, the highest kept);
@@ -56,7 +56,7 @@ class IFD:
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
     keeps_journal = True  # finished rows are on disk batch by batch, however it is called
-    algo_version = 1
+    algo_version = 2
 
     def __post_init__(self) -> None:
         if self.ratio not in ("loss", "perplexity"):
@@ -66,7 +66,7 @@ class IFD:
     def columns(self) -> tuple[str, ...]:
         """What a call writes, the score first."""
         score = f"ifd_{self.ratio}_ratio"
-        return (score, f"{score}_status", "loss_ratio", "perplexity_ratio", "row_loss", "answer_loss")
+        return (score, f"{score}_status", "loss_ratio", "perplexity_ratio", "ifd_row_loss", "ifd_answer_loss")
 
     @property
     def spec(self) -> dict[str, Any]:

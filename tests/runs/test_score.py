@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hf_datasel import Labels, OneStepTrain, Proxy, ResponseLength, score
+from hf_datasel import AUM, EL2N, IFD, Labels, OneStepTrain, Perplexity, Proxy, ResponseLength, score
 from hf_datasel.errors import BadRow, DataselError, OverlapError
 from hf_datasel.runs import Journal, spec_key
 
@@ -69,6 +69,14 @@ def test_copies_of_a_row_share_a_score_and_keep_their_own_ids(tmp_path):
     scored = score(pool, StopsAfter(calls=1000), journal=tmp_path / "journal.sqlite")
     assert scored["length"][:] == [3.0, 3.0, 3.0]
     assert len(set(scored["row_id"])) == 3
+
+
+def test_the_scorers_of_one_forward_stand_beside_each_other(tiny_model, pool):
+    proxy = Proxy(tiny_model)
+    scored = score(pool, Perplexity(proxy), IFD(proxy, drop_above_one=False), EL2N(proxy), AUM(proxy))
+    losses = [scored[name][:] for name in ("row_loss", "ifd_row_loss", "el2n_row_loss", "aum_row_loss")]
+    assert np.isfinite(losses).all() and len(set(losses[0])) > 1
+    assert losses[1:] == [pytest.approx(losses[0], rel=1e-5)] * 3
 
 
 def test_the_pool_is_checked_before_anything_runs(tiny_model, pool, anchors):

@@ -48,8 +48,8 @@ def test_both_losses_are_of_the_same_tokens(tiny_model, pool):
             after = model(input_ids=torch.tensor([tokens.input_ids]), labels=torch.tensor([tokens.labels])).loss
             alone = torch.tensor([[tokenizer.bos_token_id, *answer]])
             alone = model(input_ids=alone, labels=torch.where(torch.arange(alone.shape[1]) < 1, IGNORED, alone)).loss
-        assert found["row_loss"][index] == pytest.approx(float(after), rel=1e-5)
-        assert found["answer_loss"][index] == pytest.approx(float(alone), rel=1e-5)
+        assert found["ifd_row_loss"][index] == pytest.approx(float(after), rel=1e-5)
+        assert found["ifd_answer_loss"][index] == pytest.approx(float(alone), rel=1e-5)
         assert found["loss_ratio"][index] == pytest.approx(float(after / alone), rel=1e-5)
         assert found["perplexity_ratio"][index] == pytest.approx(math.exp(after - alone), rel=1e-4)
 
