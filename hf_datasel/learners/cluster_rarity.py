@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import ceil, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,8 +44,23 @@ class ClusterRarity:
     clusters: int | None = None
     seed: int = 42
 
+    columns = ("cluster_rarity", "cluster_rarity_status")
+    algo_version = 1
+
     def __post_init__(self) -> None:
         check_clusters(self.clusters)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns beside a row's content that decide the numbers."""
+        return (self.embedding,)
+
+    needs = reads
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {"scorer": "ClusterRarity", "algo_version": self.algo_version, **asdict(self)}
 
     def fit(self, pool: Dataset) -> KnownRows:
         """Cluster the N rows of `pool`; return the scorer that knows them."""
@@ -56,4 +71,4 @@ class ClusterRarity:
         scores = dict.fromkeys(digests, float("nan"))
         scores |= {digests[row]: score for row, score in zip(rows, rarity[labels].tolist(), strict=True)}
         reasons = {digest: NO_EMBEDDING for digest, score in scores.items() if np.isnan(score)}
-        return KnownRows("cluster_rarity", scores, reasons, {"learner": "ClusterRarity", **asdict(self)})
+        return KnownRows(self.columns[0], scores, reasons, self.spec)

@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,8 @@ from hf_datasel.rows import Labels, content_rows, refuse_overlap, row_digest
 from hf_datasel.rows.batches import answer_text
 from hf_datasel.rows.labels import SCORABLE
 from hf_datasel.scorers.known_rows import KnownRows
+from hf_datasel.scorers.with_anchors import rows_spec
+from hf_datasel.scorers.with_proxy import spec_of
 from hf_datasel.selectors.budgets import check_count
 
 
@@ -50,8 +52,8 @@ class DataWhisperer:
         metric: `"exact_match"` of the number an answer ends on (see `metrics.answers`), or `"rouge_l"`, the F1 of the
             longest common subsequence of words.
         max_new_tokens: of an answer.
-        layer: whose attention counts; None for the middle one. The release: 13 for Llama-3-8B-Instruct, 16 for Mistral-Nemo,
-            10 for Qwen2.5 of 3B and 7B, 11 for others.
+        layer: whose attention counts; None for the middle one. The release: 13 for Meta-Llama-3-8B-Instruct and Mistral-Nemo,
+            16 for Qwen2.5 of 3B and 7B, 10 for Mistral-7B-v0.2, 11 for others.
         separator: between rows that are texts.
         seed: of the order in which rows meet in blocks, by a keyed hash: a shuffled pool has the same blocks.
         labels: how rows become tokens; rows count whole.
@@ -62,8 +64,9 @@ class DataWhisperer:
         OverlapError: a query occurs in the pool.
         BadRow: a query has no answer, or no block could be measured.
 
-    Source: https://huggingface.co/papers/2505.12212 and its released code: 5 examples, 8 queries, seed 42, greedy. There, rows
-        of blocks that were skipped score 0, the worst; here they have no score and a reason.
+    Source: https://huggingface.co/papers/2505.12212 and its released code: 5 examples, 8 queries, seed 42, greedy. There, the
+        queries of a block stand in one prompt; here each is asked alone. There, rows of blocks that were skipped score 0, the
+        worst; here they have no score and a reason.
 
     Example:
         >>> queries = [{"prompt": "1 + 1 = ", "completion": "2"}]
@@ -82,6 +85,9 @@ class DataWhisperer:
     seed: int = 42
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
+    columns = ("data_whisperer", "data_whisperer_status")
+    algo_version = 1
+
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise ValueError(f"`metric` is {self.metric!r}, expected one of {sorted(METRICS)}.")
@@ -91,6 +97,11 @@ class DataWhisperer:
         if hasattr(queries, "column_names"):
             queries = content_rows(queries, None, self.labels.dataset_text_field)
         object.__setattr__(self, "queries", tuple(dict(row) for row in queries))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {**spec_of(self), "queries": rows_spec(self.queries, self.labels.dataset_text_field)}
 
     def fit(self, pool: Dataset) -> KnownRows:
         """Measure the N rows of `pool`; return the scorer that knows them."""
@@ -113,7 +124,7 @@ class DataWhisperer:
         if counts:
             logger.warning("%d of %d rows have no score: %s.", counts.total(), len(rows), dict(counts))
         reasons = {digest: status for digest, status in reasons.items() if status != "ok"}
-        return KnownRows("data_whisperer", scores, reasons, self._account())
+        return KnownRows(self.columns[0], scores, reasons, self.spec)
 
     def _asking(self) -> Callable[[int], InContext]:
         """The model with the queries of a block by its number; queries are taken in turns."""
@@ -144,11 +155,6 @@ class DataWhisperer:
             return status, nothing
         right = [METRICS[self.metric](said, answer_text(its)) for said, its in zip(answers, engine.items, strict=True)]
         return "ok", shared_success(looks, np.array(right))
-
-    def _account(self) -> dict[str, Any]:
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("proxy", "labels", "queries")}
-        digests = [row_digest(row, self.labels.dataset_text_field) for row in self.queries]
-        return {"learner": "DataWhisperer", **plain, "queries": digests, "proxy": self.proxy.spec}
 
 
 def block_order(digests: Iterable[str], seed: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.rows import Labels, content_rows, row_digest
 from hf_datasel.scorers.nuggets import Nuggets
 from hf_datasel.scorers.weighted_sum import Indicator, WeightedSum
+from hf_datasel.scorers.with_anchors import rows_spec
+from hf_datasel.scorers.with_proxy import spec_of
 from hf_datasel.selectors.budgets import check_count, check_fraction
 
 
@@ -124,8 +126,12 @@ class IndicatorWeights:
     seed: int = 42
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
+    columns = WeightedSum.columns
+    algo_version = 1
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "indicators", tuple(self.indicators))
+        object.__setattr__(self, "trade_off", tuple(self.trade_off))
         check_fraction("fraction", self.fraction)
         for name in ("probes", "items", "rounds", "shots", "max_new_tokens"):
             check_count(name, getattr(self, name))
@@ -134,6 +140,22 @@ class IndicatorWeights:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}, expected one of {known}.")
         if self.temperature is not None and not self.temperature > 0:
             raise ValueError(f"`temperature` is {self.temperature}, expected above 0, or None for the plain best.")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it, and the scorer it returns, read beside a row's content."""
+        return tuple(its.column for its in self.indicators)
+
+    needs = reads
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        task = self._task()
+        items = content_rows(task, None, self.labels.dataset_text_field)
+        own = {"indicators": [asdict(its) for its in self.indicators], "trade_off": list(self.trade_off)}
+        validation = {**rows_spec(items, self.labels.dataset_text_field), "weights": task[WEIGHT][:]}
+        return {**spec_of(self), **own, "validation": validation}
 
     def fit(self, pool: Dataset) -> WeightedSum:
         """Learn from the N rows of `pool`, which has the indicators' columns; return the scorer that adds them up."""

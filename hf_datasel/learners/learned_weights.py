@@ -35,8 +35,9 @@ class Judged:
     Args:
         weights: (m,), those found or uniform ones; 0 for a constant indicator.
         report: JSON-like: `weights` kept and `found`, by indicator; `kept`, `"learned"` or `"uniform: "` and why; `objective`
-            of both, of uniform and of each indicator alone, and `trade_off` between two of them; `interval` and
-            `held_out_interval` of the difference to uniform; `constant` indicators, and pairs that are `alike`.
+            of those found, of uniform ones, of a row taken blindly (`random`) and of each indicator alone; `trade_off`
+            between two of them, and its `surface`; `interval` and `held_out_interval` of the difference to uniform;
+            `constant` indicators, and pairs that are `alike`. See `reports.plots.plot_indicator_weights`.
         found: the search; None where there was nothing to search for.
     """
 
@@ -105,7 +106,7 @@ class Judge:
                 "random": float(own.mean()),
                 **{name: value(row) for name, row in zip(np.array(names)[varies], np.eye(space.size), strict=True)},
             },
-            "trade_off": self._trade_off(names, indicators, own, trade_off),
+            **self._trade_off(names, indicators, own, self._spread(found.weights, varies), trade_off),
         }
         return Judged(weights, report, found)
 
@@ -127,13 +128,31 @@ class Judge:
             return "learned"
         return f"uniform: {self.guard.replace('_', ' ')} gain over uniform is {low:.4f} to {high:.4f}, not above 0"
 
-    def _trade_off(self, names: tuple[str, ...], indicators: Scores, own: Scores, pair: tuple[str, str]) -> list[Any]:
-        """`[share of the second, objective]` from the first indicator alone to the second alone."""
+    def _trade_off(
+        self, names: tuple[str, ...], indicators: Scores, own: Scores, found: Scores, pair: tuple[str, str]
+    ) -> dict[str, Any]:
+        """The objective from one indicator of a pair to the other, and from the two together to the others as found.
+
+        `trade_off`: `[share of the second, objective]` of the two alone. `surface`: `objective` of each of `parts`, what the
+        two weigh together, and each of `shares`, what the second has of it; the weights found lie on it.
+        """
         if not set(pair) <= set(names):
-            return []
-        first, second = (indicators[:, names.index(name)] for name in pair)
-        both, steps = np.stack([first, second], axis=1), np.linspace(0, 1, 11)
-        return [[float(s), objective(np.array([1 - s, s]), both, own, self.fraction)] for s in steps]
+            return {"trade_off": [], "surface": {}}
+        first, second = (np.eye(len(names))[names.index(name)] for name in pair)
+        others = np.where(first + second > 0, 0.0, found)
+        total, shares_of = np.abs(others).sum(), np.linspace(0, 1, 11)
+        parts = np.linspace(0, 1, 11) if total > 0 else np.ones(1)
+        rest = others / total if total > 0 else others
+        table = [
+            [
+                objective(part * ((1 - share) * first + share * second) + (1 - part) * rest, indicators, own, self.fraction)
+                for share in shares_of
+            ]
+            for part in parts
+        ]
+        surface = {"pair": list(pair), "shares": shares_of.tolist(), "parts": parts.tolist(), "objective": table}
+        line = [[float(share), value] for share, value in zip(shares_of, table[-1], strict=True)]
+        return {"trade_off": line, "surface": surface}
 
     def _spread(self, weights: Scores, varies: Any) -> Scores:
         whole = np.zeros(len(varies))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,8 +48,23 @@ class SemanticDiversity:
     embedding: str = "embedding"
     neighbours: int = 10
 
+    columns = ("semantic_diversity", "semantic_diversity_status")
+    algo_version = 1
+
     def __post_init__(self) -> None:
         check_count("neighbours", self.neighbours, unit="rows")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns beside a row's content that decide the numbers."""
+        return (self.embedding,)
+
+    needs = reads
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {"scorer": "SemanticDiversity", "algo_version": self.algo_version, **asdict(self)}
 
     def fit(self, pool: Dataset) -> KnownRows:
         """Compare the N rows of `pool`; return the scorer that knows them."""
@@ -62,4 +77,4 @@ class SemanticDiversity:
         # Of unit vectors, half the squared distance is 1 minus the cosine.
         scores |= {digests[row]: gap for row, gap in zip(rows, (gaps / 2).mean(1).tolist(), strict=True)}
         reasons = {digest: NO_EMBEDDING for digest, score in scores.items() if np.isnan(score)}
-        return KnownRows("semantic_diversity", scores, reasons, {"learner": "SemanticDiversity", **asdict(self)})
+        return KnownRows(self.columns[0], scores, reasons, self.spec)

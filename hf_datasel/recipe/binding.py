@@ -113,7 +113,7 @@ def _line(fault: Any, where: str, cls: type) -> str:
     path = ".".join([where, *(str(part) for part in fault["loc"] if not str(part)[:1].isupper())])
     if fault["type"] == "missing":
         return f"`{path}` is missing, expected {_wanted(cls, fault['loc'])}."
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of ours, of a dataclass in a list
         owner = _owner(cls, fault["loc"][:-1])
         known = list(inspect.signature(owner).parameters)
         close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)

@@ -44,6 +44,8 @@ SCORERS: dict[str, Any] = {
     **{name: getattr(room, name) for room in (scorer_room, learner_room) for name in room.__all__},
     **{its.__name__: its for its in (CoverageFeatures, GoalBins, LeakGuard)},
 }
+# Where a recipe has what scorers call otherwise: a task's rows are its `anchors`, whatever a scorer does with them.
+PLACES = {"evaluation": "train.evaluation", "proxy": "score.proxy", "validation": "anchors", "queries": "anchors"}
 PATHS = re.compile(r"(?:^|_)(?:model|adapter|prompt)$")  # fields of scorers that may name a local file
 
 
@@ -202,7 +204,7 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
     }
     for key, value in wanted.items():
         if value is None:
-            place = {"evaluation": "train.evaluation", "proxy": "score.proxy"}.get(key, key)
+            place = PLACES.get(key, key)
             problems.append(f"`{where}.{name}` needs `{place}`, expected it in the recipe. Add that section.")
             return None
     return bind(cls, arguments or {}, f"{where}.{name}", problems, **wanted)
@@ -215,7 +217,8 @@ def _scorers(
     for number, spec in enumerate(section.scorers if section else []):
         scorer = _named(
             spec, f"score.scorers[{number}]", SCORERS, problems,
-            proxy=proxy, labels=labels, anchors=rows["anchors"], evaluation=rows["evaluation"],
+            proxy=proxy, labels=labels, anchors=rows["anchors"], validation=rows["anchors"], queries=rows["anchors"],
+            evaluation=rows["evaluation"],
         )  # fmt: skip
         if scorer is not None:
             found.append(scorer)

@@ -15,6 +15,7 @@ from hf_datasel.recipe.columns import written
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.reports.independence import independence
 from hf_datasel.reports.utility_curve import utility_curve
+from hf_datasel.scorers import WeightedSum
 
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def gather(
     selections: Mapping[str, Selection],
     trained: Sequence[Mapping[str, Any]],
     constraints: Sequence[Mapping[str, Any]] = (),
+    learned: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Everything the card says, as JSON-like figures.
 
@@ -43,6 +45,7 @@ def gather(
         selections: by arm, the recipe's own first.
         trained: one result per arm and seed; may be empty.
         constraints: what the rule was to meet, and did; may be empty.
+        learned: what learners say about what they learned, by their score.
     """
     chosen = next(iter(selections.values()))
     scores = np.asarray(scored[score_column(recipe)][:], dtype=np.float64)
@@ -59,6 +62,7 @@ def gather(
         "verdict": verdict(arms(trained)),
         "trained": [{key: value for key, value in result.items() if key != "key"} for result in trained],
         "constraints": list(constraints),
+        "weights": (learned or {}).get(WeightedSum.columns[0]),
         "composition": composition(_told_apart(recipe, scored), selections),
         "overlaps": [
             {"arm": arm, "num_common": diff.num_common, "overlap": diff.overlap, "jaccard": diff.jaccard}
@@ -177,6 +181,8 @@ def draw(
     ranked = order[: int(np.isfinite(scores).sum())]
     best, worst = scored.select(ranked[:ROWS_SHOWN]), scored.select(ranked[::-1][:ROWS_SHOWN])
     plots.plot_rows(best, worst, folder / "rows.png", column=column)
+    if results["weights"]:
+        plots.plot_indicator_weights(results["weights"], folder / "indicator_weights.png")
     if results["trained"]:
         points = [
             {"arm": result["arm"], "seed": result["seed"], "value": result["heldout_loss"]}

@@ -25,7 +25,8 @@ from hf_datasel.recipe.schema import Recipe
 from hf_datasel.rows import content_only, row_digest, with_row_ids
 from hf_datasel.rows.identity import values_digest, with_encoded_media
 from hf_datasel.rows.vision import is_vision_row
-from hf_datasel.runs import Runner, score, spec_key
+from hf_datasel.runs import Runner, spec_key
+from hf_datasel.runs.score import score_and_fit
 from hf_datasel.selectors import Selection, select
 
 
@@ -82,7 +83,7 @@ class Run:
         if read_json(folder / "done.json").get("key") == key:
             return self._join(folder / "scores.parquet")
         began = time.monotonic()
-        scored = score(
+        scored, fitted = score_and_fit(
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
         )
         known = {content for row_id, content in zip(self.pool["row_id"], self.contents, strict=True) if row_id in seen}
@@ -91,7 +92,10 @@ class Run:
         scored.select_columns(columns).to_parquet(str(folder / "scores.parquet"))
         write_json(
             folder / "done.json",
-            {"key": key, "scorers": specs, "rows": len(scored), "seconds": time.monotonic() - began},
+            {
+                "key": key, "scorers": specs, "rows": len(scored), "seconds": time.monotonic() - began,
+                "learned": {its.columns[0]: dict(its.learned) for its in fitted if hasattr(its, "learned")},
+            },  # fmt: skip
         )
         return self._join(folder / "scores.parquet")
 
@@ -153,7 +157,8 @@ class Run:
         trained = self.trained() if train else []
         scored, selections = self.scored(), self.selections()
         constraints = read_json(self._selection_folder(SELECTED) / "constraints.json").get("constraints", [])
-        results = reporting.gather(self.recipe, scored, selections, trained, constraints)
+        learned = read_json(self.folder / "scores" / "done.json").get("learned", {})
+        results = reporting.gather(self.recipe, scored, selections, trained, constraints, learned)
         write_json(self.folder / "results.json", results)
         reporting.draw(self.recipe, scored, selections, results, self.folder / "plots")
         write_text(self.folder / "README.md", render_card(results))

@@ -96,7 +96,8 @@ class ScoreSection:
 
     Args:
         scorers: each `{ClassName: {arguments}}`, in the order they are called; learners among them are fitted on the pool
-            as scored so far. `proxy`, `anchors`, `labels` and `evaluation` are filled in from the recipe.
+            as scored so far. `proxy`, `anchors` (for some, `validation` or `queries`), `labels` and `evaluation` are filled in
+            from the recipe.
         proxy: the model that scores.
         warm_up: brief tuning of the proxy on a slice of the pool first.
     """

@@ -66,6 +66,17 @@ def score(
         >>> score(pool, ResponseLength())["response_length"][:]
         [1.0, 8.0]
     """
+    return score_and_fit(pool, *scorers, journal=journal, runner=runner, processes=processes)[0]
+
+
+def score_and_fit(
+    pool: Dataset,
+    *scorers: Scorer | Learner,
+    journal: str | Path | None = None,
+    runner: Runner = "local",
+    processes: int = 1,
+) -> tuple[Dataset, list[Scorer]]:
+    """What `score` returns, and the scorers that it called: for a learner, the one it returned. Arguments as `score`'s."""
     from datasets import concatenate_datasets
 
     if runner not in RUNNERS or processes < 1:
@@ -77,8 +88,11 @@ def score(
     check_pool(pool, [scorer for scorer in scorers if hasattr(scorer, "columns")])
     scored = with_row_ids(pool)
     content = content_only(pool.with_format(None), *text_fields(scorers))
+    fitted = []
     for given in scorers:
-        scorer = given.fit(scored) if isinstance(given, Learner) else given
+        with using_journal(journal):  # what a learner measures is kept too
+            scorer = given.fit(scored) if isinstance(given, Learner) else given
+        fitted.append(scorer)
         _check_columns(scored, scorer)  # again: what a learner writes is known now, and what those before it wrote
         rows = _with_columns(content, scored, getattr(scorer, "reads", ()))
         if runner == "local" or journal is None or not getattr(scorer, "keeps_journal", False):
@@ -86,7 +100,7 @@ def score(
         else:
             columns = spread(rows, scorer, Path(journal).parent, CHUNK, runner, processes)
         scored = concatenate_datasets([scored, columns], axis=1)
-    return scored
+    return scored, fitted
 
 
 def text_fields(scorers: Sequence[Scorer | Learner]) -> list[str]:

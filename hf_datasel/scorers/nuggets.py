@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.rows import Labels, content_rows, row_digest
+from hf_datasel.scorers.with_anchors import rows_spec
 from hf_datasel.scorers.with_proxy import call, loaded_proxy, spec_of, state_of
 
 
@@ -80,8 +80,7 @@ class Nuggets:
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
-        digest = blake2b("".join(self._digests).encode(), digest_size=16).hexdigest()
-        return {**spec_of(self), "anchors": {"rows": len(self.anchors), "digest": digest}}
+        return {**spec_of(self), "anchors": rows_spec(self.anchors, self.labels.dataset_text_field)}
 
     def __getstate__(self) -> dict[str, Any]:
         return state_of(self)
@@ -94,22 +93,19 @@ class Nuggets:
         """Score B rows (or one): see the class."""
         return call(self, batch, rank)
 
-    @property
-    def _digests(self) -> list[str]:
-        return [row_digest(row, self.labels.dataset_text_field) for row in self.anchors]
-
     def _score(
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """One row at a time: it meets no other row, so the numbers are its own to the last bit."""
-        engine, digests = self._engine(rank), np.array(self._digests)
+        engine, text_field = self._engine(rank), self.labels.dataset_text_field
+        digests = np.array([row_digest(row, text_field) for row in self.anchors])
         for place in sorted(missing):
             row = rows[place]
             if engine.share_of_context(row) > self.longest:
                 status, gains = TOO_LONG, np.full(len(digests), np.nan)
             else:
                 status, gains = engine.gains([row])
-            gains[digests == row_digest(row, self.labels.dataset_text_field)] = np.nan
+            gains[digests == row_digest(row, text_field)] = np.nan
             score, gain = golden_score(gains)
             if status == "ok" and np.isnan(score):
                 status = ONLY_ITSELF

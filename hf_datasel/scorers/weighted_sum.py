@@ -102,7 +102,7 @@ class WeightedSum:
 
     Writes:
         `weighted_sum`, `weighted_sum_status`: `"ok"`, `"partial: "` and the columns that were missing (the score is there),
-        or `"no_indicators"`, where all are (the score is NaN).
+        or `"no_indicators"`, where all are (the score is NaN); `uniform_sum`, the same with equal weights, to compare with.
 
     Raises:
         ValueError: the lengths differ, or `normalisation` is unknown.
@@ -124,8 +124,8 @@ class WeightedSum:
     normalisation: Literal["rank", "min_max"] = "rank"
     learned: Mapping[str, Any] = field(default_factory=dict)
 
-    columns = ("weighted_sum", "weighted_sum_status")
-    algo_version = 1
+    columns = ("weighted_sum", "weighted_sum_status", "uniform_sum")
+    algo_version = 2  # of 1: no `uniform_sum`
 
     def __post_init__(self) -> None:
         for name in ("indicators", "weights", "references"):
@@ -156,9 +156,10 @@ class WeightedSum:
         found, size, single = columns_of(batch, self.reads)
         raw = np.stack([numbers(found[name], size, name) for name in self.reads], axis=1)
         missing = np.isnan(raw)
-        scores = np.where(missing.all(1), np.nan, self.scaled(raw) @ np.array(self.weights))
+        parts = np.where(missing.all(1, keepdims=True), np.nan, self.scaled(raw))
         status = [self._status(its) for its in missing]
-        return unbatched(dict(zip(self.columns, (scores, status), strict=True)), single)
+        values = (parts @ np.array(self.weights), status, parts.mean(1))
+        return unbatched(dict(zip(self.columns, values, strict=True)), single)
 
     def scaled(self, raw: Scores) -> Scores:
         """(B, m) indicators as they are, NaN where missing, on the scale from 0 to 1."""

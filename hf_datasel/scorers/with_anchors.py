@@ -38,6 +38,12 @@ def anchors_spec(scorer: Any, group: str | None) -> dict[str, Any]:
     return {"rows": len(scorer.anchors), "digest": blake2b(digests.encode(), digest_size=16).hexdigest()}
 
 
+def rows_spec(rows: Sequence[Mapping[str, Any]], text_field: str) -> dict[str, Any]:
+    """How many rows there are, and a digest of their content."""
+    digests = "".join(row_digest(row, text_field) for row in rows)
+    return {"rows": len(rows), "digest": blake2b(digests.encode(), digest_size=16).hexdigest()}
+
+
 def refuse_anchors(scorer: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse rows that are among the anchors.
 
