@@ -3,7 +3,8 @@
 A plain forward (F): no gradient, all logits, of the whole text in batches of like length, with the same attention. The model has Llama's
 shape and random weights (2 or 19 million, float32): cost does not depend on what it knows. Rows are the quickstart's: 16 or 32 questions of
 GSM8K; examples of GSM8K (as long as the questions) and, for `long before short`, questions of SVAMP. Tokenising is counted.
-One thread, processor time; each figure is the median over rounds of a ratio within the round.
+One thread, processor time; each figure is the median over rounds of a ratio within the round. `least` is the share of the tokens that must be
+read anew for each question, however good the cache: no way of sharing the examples alone costs less.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hf_datasel.proxy.batch_size import length_buckets
 from hf_datasel.proxy.in_context import InContext
 from hf_datasel.proxy.label_forward import attention, fast_attention
 from hf_datasel.proxy.losses import collate
+from hf_datasel.proxy.prefix import shared_length
 from hf_datasel.proxy.proxy import LoadedProxy
 from hf_datasel.rows import TokenRow
 
@@ -49,6 +51,7 @@ def run(quick: bool = False) -> dict:
         "forwards_per_demonstration_pair": worst,
         "target": TARGET,
         "within_target": {name: cost <= TARGET for name, cost in worst.items()},
+        "least": {name: round(max(table[name]["least"] for table in tables.values()), 3) for name in worst},
         "largest_difference_nats": max(cell["difference"] for table in tables.values() for cell in table.values()),
         "proxies": tables,
     }
@@ -88,7 +91,7 @@ def case(proxy: LoadedProxy, items: list[Any], shots: int, examples: list[Any], 
         _ = engine.losses_alone  # once for a task
         engine.budget.tokens = BUDGET
     costs: dict[str, list[float]] = {"shared": [], "apart": []}
-    gap, lengths = 0.0, []
+    gap, lengths, least = 0.0, [], []
     _ = shared.gains(examples[:1]), forward(proxy, shared.after(examples[:1])[1])  # torch has its first call behind it
     for number in range(rounds):
         block = examples[number * shots : (number + 1) * shots]
@@ -99,9 +102,12 @@ def case(proxy: LoadedProxy, items: list[Any], shots: int, examples: list[Any], 
             costs["apart"].append(seconds(lambda block=block: apart.gains(block)) / plain)
             gap = float(abs(shared.gains(block)[1] - apart.gains(block)[1]).max())
         lengths.append(statistics.mean(len(row.input_ids) for row in joined))
+        once = shared_length(joined)
+        least.append(1 - once * (len(joined) - 1) / sum(len(row.input_ids) for row in joined))
     alone = statistics.mean(len(row.input_ids) for row in shared.alone)
     return {
         **{name: round(statistics.median(values), 3) for name, values in costs.items()},
+        "least": round(statistics.median(least), 3),
         "difference": gap,
         "question_tokens": round(alone, 1),
         "tokens_with_examples": round(statistics.mean(lengths), 1),

@@ -145,7 +145,9 @@ class Judge:
         rest = others / total if total > 0 else others
         table = [
             [
-                objective(part * ((1 - share) * first + share * second) + (1 - part) * rest, indicators, own, self.fraction)
+                objective(
+                    part * ((1 - share) * first + share * second) + (1 - part) * rest, indicators, own, self.fraction
+                )
                 for share in shares_of
             ]
             for part in parts

@@ -93,9 +93,12 @@ class Run:
         write_json(
             folder / "done.json",
             {
-                "key": key, "scorers": specs, "rows": len(scored), "seconds": time.monotonic() - began,
+                "key": key,
+                "scorers": specs,
+                "rows": len(scored),
+                "seconds": time.monotonic() - began,
                 "learned": {its.columns[0]: dict(its.learned) for its in fitted if hasattr(its, "learned")},
-            },  # fmt: skip
+            },
         )
         return self._join(folder / "scores.parquet")
 

@@ -20,6 +20,7 @@ RESULTS = {
         {"name": "source 'a|b' at least", "required": 3, "achieved": 2, "met": False, "note": "too few | left"},
         {"name": "rows", "required": 2, "achieved": 2, "met": True, "note": ""},
     ],
+    "weights": None,
     "composition": [{"column": "task", "arms": ["pool", "a"], "lines": [{"value": "x|y", "shares": [0.5, 1.0]}]}],
     "statuses": [{"status": "ok", "rows": 7}, {"status": "empty_completion", "rows": 1}],
     "independence": {"slope": 0.0, "r_squared": 0.5, "t_statistic": 2.0, "largest_acf": 0.1, "passed": False},

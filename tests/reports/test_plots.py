@@ -318,3 +318,48 @@ def test_convergence_draws_means_bands_the_reference_and_the_peak_match():
     assert len(axes.collections) == 2
     with pytest.raises(DataselError, match="`baseline` is 'uniform'"):
         plots.figure_convergence(curves, "uniform")
+
+
+# Indicator weights
+
+
+def judged(weights: list[float], noise: float = 0.2) -> dict[str, Any]:
+    from hf_datasel.learners.learned_weights import Judge
+
+    draw = np.random.default_rng(0)
+    indicators = draw.random((120, len(weights)))
+    gains = (indicators @ np.array(weights))[:, None] + noise * draw.normal(size=(120, 12))
+    names = ("semantic_diversity", "logical_complexity", "length")[: len(weights)]
+    return Judge(0.3, "random")(names, indicators, gains, np.ones(12), names[:2]).report
+
+
+def test_weights_found_lie_on_the_surface_of_the_trade_off() -> None:
+    report = judged([1.0, 0.8, -1.0])
+    figure = plots.figure_indicator_weights(report)
+    left, right, below, *_ = figure.axes
+    assert [bar.get_width() for bar in left.patches] == pytest.approx(list(report["weights"].values()))
+    (line,) = [line for line in right.lines if line.get_label() == "found"]
+    assert line.get_xdata()[0] == pytest.approx(report["objective"]["found"])
+    (dot,) = [line for line in below.lines if line.get_label() == "found"]
+    one, other, _ = report["found"].values()
+    assert [*dot.get_xdata(), *dot.get_ydata()] == pytest.approx([other / (one + other), one + other])
+    table = np.array(report["surface"]["objective"])
+    assert np.array_equal(below.images[0].get_array(), table)
+    # The top row is the two alone; the bottom one the rest alone, whatever their shares.
+    assert [value for _, value in report["trade_off"]] == table[-1].tolist()
+    assert np.ptp(table[0]) == 0 and table[0, 0] == pytest.approx(report["objective"]["length"])
+    assert table[-1, 0] == pytest.approx(report["objective"]["semantic_diversity"])
+    assert table[-1, -1] == pytest.approx(report["objective"]["logical_complexity"])
+    low, high = report["held_out_interval"]
+    assert "Learned weights are kept" in words(figure) and f"{low:.2g} to {high:.2g} on held-out rows" in words(figure)
+
+
+def test_uniform_weights_that_are_kept_stand_beside_those_found() -> None:
+    report = judged([0.0, 0.0], noise=1.0)
+    figure = plots.figure_indicator_weights(report)
+    assert report["kept"].startswith("uniform") and "Uniform weights are kept" in words(figure)
+    (found,) = [line for line in figure.axes[0].lines if line.get_label() == "found"]
+    assert found.get_xdata().tolist() == pytest.approx(list(report["found"].values()))
+    assert len(report["surface"]["parts"]) == 1  # there is no rest
+    with pytest.raises(DataselError, match=r"`report` lacks \['found', 'kept', 'weights'\]"):
+        plots.figure_indicator_weights({})

@@ -28,6 +28,18 @@ CURVES = {
     "full": [[(0, 5.0), (100, 3.0), (200, 2.0)], [(0, 5.0), (100, 3.0), (200, 2.2)]],
 }
 
+
+def weights_report(names: tuple[str, ...], kept: str = "learned", parts: int = 11) -> dict[str, Any]:
+    """A report of `IndicatorWeights` with a trade-off of its first two indicators."""
+    found = {name: 1 / len(names) for name in names}
+    table = RNG.random((parts, 11)).tolist()
+    surface = {"pair": list(names[:2]), "shares": np.linspace(0, 1, 11).tolist(), "objective": table,
+               "parts": np.linspace(0, 1, 11).tolist() if parts > 1 else [1.0]}  # fmt: skip
+    objective = {"found": 0.3, "uniform": 0.2, "random": -0.1, **found}
+    return {"weights": found, "found": found, "kept": kept, "objective": objective, "surface": surface,
+            "interval": [0.01, 0.02], "held_out_interval": [-0.00012345, 0.0123456]}  # fmt: skip
+
+
 FIGURES: dict[str, Callable[[], Any]] = {
     "histogram": lambda: plots.figure_histogram(np.append(HEAVY, np.nan), threshold=0.003),
     "histogram, loss change": lambda: plots.figure_histogram(HEAVY, threshold=0.003, as_loss_change=True),
@@ -56,6 +68,12 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "convergence": lambda: plots.figure_convergence(CURVES, "full"),
     "convergence, odd names": lambda: plots.figure_convergence(
         {ODD: CURVES["full"], ODD * 2: CURVES["a"]}, ODD, ODD, ODD
+    ),
+    "indicator weights": lambda: plots.figure_indicator_weights(weights_report(("a", "b", "c"))),
+    "indicator weights, uniform": lambda: plots.figure_indicator_weights(weights_report(("a", "b"), "uniform: no", 1)),
+    "indicator weights, odd names": lambda: plots.figure_indicator_weights(weights_report((ODD, ODD * 2, "a" * 90))),
+    "indicator weights, nothing found": lambda: plots.figure_indicator_weights(
+        {"weights": {"a": 1.0}, "found": {}, "kept": ODD}
     ),
     "rows": lambda: plots.figure_rows([ODD_ROW] * 3, [ODD_ROW]),
     "rows, odd names": lambda: plots.figure_rows([ODD_ROW | {ODD: 1.0}], [], column=ODD, unit=ODD),

@@ -69,6 +69,7 @@ def test_a_weighted_sum_by_hand():
     parts = (Indicator("a"), Indicator("b", "low")), (0.6, 0.4), (reference([0, 1, 2]), reference([0, 1, 2], "low"))
     found = WeightedSum(*parts)({"a": [0, 1, 2, None, float("nan")], "b": [0, 1, 2, 0, None]})
     assert found["weighted_sum"] == pytest.approx([0.4, 0.5, 0.6, 0.7, np.nan], nan_ok=True)
+    assert found["uniform_sum"] == pytest.approx([0.5, 0.5, 0.5, 0.75, np.nan], nan_ok=True)
     assert found["weighted_sum_status"] == ["ok", "ok", "ok", "partial: a", "no_indicators"]
     with pytest.raises(BadRow, match=r"`indicators` names \['b'\], expected columns among \['a'\]"):
         WeightedSum(*parts)({"a": [1]})

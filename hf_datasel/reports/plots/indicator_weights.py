@@ -105,7 +105,11 @@ def _alone(axes: Axes, objective: Mapping[str, float], names: list[str], unit: s
         for name, color, style in marks:
             axes.axvline(objective[name], color=color, linewidth=1.4, linestyle=style, label=name)
         shown = {"-": "━", (0, (4, 2)): "╌", (0, (1, 2)): "┈"}
-        notes(axes, [*((shown[style], color, name) for name, color, style in marks), ("●", FAINT, "alone")], at_edge=False)
+        notes(
+            axes,
+            [*((shown[style], color, name) for name, color, style in marks), ("●", FAINT, "alone")],
+            at_edge=False,
+        )
     _rows(axes, names, f"gain of the best rows, {unit}")
     axes.set_yticklabels([])
 
