@@ -164,6 +164,8 @@ class IndicatorWeights:
     def learn(self, pool: Dataset) -> LearnedWeights:
         """The same, with all that was found on the way."""
         base = weighted_sum(pool, self.indicators, normalisation=self.normalisation)
+        if all(its.constant for its in base.references):
+            raise BadRow(f"`indicators` {list(self.reads)} are constant in the pool, expected one that varies. Add others.")
         task = self._task()
         items = content_rows(task, None, self.labels.dataset_text_field)
         rows = content_rows(pool, None, self.labels.dataset_text_field)

@@ -87,7 +87,8 @@ class Judge:
         report: dict[str, Any] = {"constant": constant, "alike": _alike(names, indicators, varies)}
         if not varies.any() or np.ptp(own) < SAME or (space.size == 1 and not self.signed):
             why = "nothing to weigh" if space.size == 1 else "all gains are equal"
-            weights = self._spread(space.uniform, varies)
+            # Alike in all these rows, they may still tell the rows of the pool apart: weights of 0 would not.
+            weights = self._spread(space.uniform, varies) if varies.any() else np.full(len(names), 1 / len(names))
             report |= {"weights": _named(names, weights), "found": {}, "kept": f"uniform: {why}"}
             return Judged(weights, report, None)
         found = learn(its, own)

@@ -16,8 +16,8 @@ def demonstrated(
 ) -> dict[str, Any]:
     """The query with k worked examples before its prompt; its completion is still all there is to answer.
 
-    Conversations become one conversation, so that the chat template is applied once, as it is to the query alone. Texts
-    follow one another with the separator between.
+    Conversations become one conversation, so that the chat template is applied once, as it is to the query alone; a system
+    turn that is the first one again is said once. Texts follow one another with the separator between.
 
     Args:
         demonstrations: k rows as `prompt` and `completion` (see `with_last_answer`).
@@ -33,7 +33,10 @@ def demonstrated(
         before = "".join(f"{row['prompt']}{row['completion']}{separator}" for row in demonstrations)
         return {"prompt": before + query["prompt"], "completion": query["completion"]}
     turns = [turn for row in demonstrations for part in ("prompt", "completion") for turn in row[part]]
-    return {**query, "prompt": [*turns, *query["prompt"]]}
+    turns += query["prompt"]
+    # Many templates refuse a system turn that does not come first.
+    again = turns[0] if turns[0].get("role") == "system" else None
+    return {**query, "prompt": turns[:1] + [turn for turn in turns[1:] if turn != again]}
 
 
 def with_last_answer(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_edges():
     alone = judged(indicators[:, :1], gains)
     assert alone.weights.tolist() == [1.0] and alone.report["kept"] == "uniform: nothing to weigh"
     one_row = judged(indicators[:1], gains[:1])
-    assert one_row.report["kept"].startswith("uniform")
+    assert one_row.report["kept"].startswith("uniform") and one_row.weights.tolist() == [0.5, 0.5]
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,21 @@ def test_the_search_needs_no_model(tiny_model, pool, real_rows, tmp_path, monkey
     assert set(again.report["weights"]) == set(first.report["weights"])
 
 
+def test_another_task_option_or_indicator_is_another_spec(tiny_model, pool, real_rows):
+    validation = real_rows("held_out.jsonl", 3)
+    its = learner(tiny_model, validation)
+    assert json.loads(json.dumps(its.spec)) == its.spec
+    assert its.spec == learner(tiny_model, list(validation)).spec
+    assert its.reads == ("response_length", "response_length", "logical_complexity")
+    others = [
+        learner(tiny_model, validation.select([0, 1])), learner(tiny_model, validation, fraction=0.2),
+        IndicatorWeights(Proxy(tiny_model, dtype="float64"), validation, its.indicators, probes=24, rounds=8, longest=1.0),
+        IndicatorWeights(its.proxy, validation, its.indicators[:2], probes=24, rounds=8, longest=1.0),
+    ]  # fmt: skip
+    specs = [json.dumps(one.spec) for one in (its, *others)]
+    assert len(set(specs)) == len(specs)
+
+
 def test_the_scorer_scores_like_any_other(tiny_model, pool, real_rows):
     scorer = learner(tiny_model, list(real_rows("held_out.jsonl", 2)), probes=6, search="random").fit(pool)
     scored = pool.map(scorer, batched=True)
@@ -153,6 +168,10 @@ def test_faults_are_said(tiny_model, pool):
             learner(tiny_model, pool, **{option: value})
     with pytest.raises(BadRow, match="`indicators` is empty"):
         weighted_sum(pool, [])
+    same = pool.remove_columns(["response_length", "logical_complexity"])
+    same = same.add_column("response_length", [1.0] * len(pool)).add_column("logical_complexity", [2.0] * len(pool))
+    with pytest.raises(BadRow, match=r"`indicators` .* are constant in the pool"):
+        learner(tiny_model, list(pool.select([0]))).learn(same)
     with pytest.raises(BadRow, match="`pool` has no row with an indicator that is not an item"):
         learner(tiny_model, pool).learn(pool)
 

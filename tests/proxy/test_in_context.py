@@ -91,6 +91,25 @@ def test_a_dialogue_gets_its_template_once(rows, tiny_model, tmp_path):
     assert once.gains(rows[:1])[0] == "other_format"
 
 
+def test_a_system_turn_that_examples_and_question_share_is_said_once(rows, tiny_model, tmp_path):
+    AutoModelForCausalLM.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    strict = "{% if m.role == 'system' and not loop.first %}{{ raise_exception('system comes first') }}{% endif %}["
+    tokenizer.chat_template = TEMPLATE.replace("[", strict, 1)
+    tokenizer.save_pretrained(tmp_path)
+
+    def polite(row, system="Be kind."):
+        return {"messages": [{"role": "system", "content": system}, *dialogue(row)["messages"]]}
+
+    engine = InContext(Proxy(str(tmp_path)).load(Labels()), [polite(row) for row in rows[4:6]], Labels())
+    status, joined = engine.after([polite(rows[0]), polite(rows[1])])
+    turns = [*polite(rows[0])["messages"], *dialogue(rows[1])["messages"], *dialogue(rows[4])["messages"]]
+    assert status == "ok"
+    assert list(joined[0].input_ids) == tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"]
+    status, gains = engine.gains([polite(rows[0], "Be rude.")])
+    assert status.startswith("malformed") and np.isnan(gains).all()
+
+
 def test_greedy_answers_are_those_of_generate(proxy, rows, tiny_model):
     once, each_time = both(proxy, rows[3:7])
     for shots in ([], rows[:2]):
