@@ -144,7 +144,7 @@ class IndicatorWeights:
     @property
     def reads(self) -> tuple[str, ...]:
         """Columns that it, and the scorer it returns, read beside a row's content."""
-        return tuple(its.column for its in self.indicators)
+        return tuple(dict.fromkeys(its.column for its in self.indicators))
 
     needs = reads
 
@@ -165,7 +165,9 @@ class IndicatorWeights:
         """The same, with all that was found on the way."""
         base = weighted_sum(pool, self.indicators, normalisation=self.normalisation)
         if all(its.constant for its in base.references):
-            raise BadRow(f"`indicators` {list(self.reads)} are constant in the pool, expected one that varies. Add others.")
+            raise BadRow(
+                f"`indicators` {list(self.reads)} are constant in the pool, expected one that varies. Add others."
+            )
         task = self._task()
         items = content_rows(task, None, self.labels.dataset_text_field)
         rows = content_rows(pool, None, self.labels.dataset_text_field)

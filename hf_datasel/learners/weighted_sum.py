@@ -54,5 +54,5 @@ def weighted_sum(
 
 def scaled_indicators(pool: Dataset, scorer: WeightedSum) -> tuple[Scores, Scores]:
     """(N, m) indicators as they are, NaN where missing, and on the scale from 0 to 1."""
-    raw = np.stack([read_finite(pool, name) for name in scorer.reads], axis=1)
+    raw = np.stack([read_finite(pool, its.column) for its in scorer.indicators], axis=1)
     return raw, scorer.scaled(raw)

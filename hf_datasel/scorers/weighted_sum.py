@@ -141,7 +141,7 @@ class WeightedSum:
     @property
     def reads(self) -> tuple[str, ...]:
         """Columns that it reads beside a row's content."""
-        return tuple(indicator.column for indicator in self.indicators)
+        return tuple(dict.fromkeys(its.column for its in self.indicators))
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class WeightedSum:
         if absent:
             raise BadRow(f"`indicators` names {absent}, expected columns among {sorted(batch)}. Score the pool first.")
         found, size, single = columns_of(batch, self.reads)
-        raw = np.stack([numbers(found[name], size, name) for name in self.reads], axis=1)
+        raw = np.stack([numbers(found[its.column], size, its.column) for its in self.indicators], axis=1)
         missing = np.isnan(raw)
         parts = np.where(missing.all(1, keepdims=True), np.nan, self.scaled(raw))
         status = [self._status(its) for its in missing]
@@ -169,8 +169,8 @@ class WeightedSum:
     def _status(self, missing: npt.NDArray[np.bool_]) -> str:
         if missing.all():
             return "no_indicators"
-        absent = [name for name, is_missing in zip(self.reads, missing, strict=True) if is_missing]
-        return f"partial: {', '.join(absent)}" if absent else "ok"
+        absent = [its.column for its, is_missing in zip(self.indicators, missing, strict=True) if is_missing]
+        return f"partial: {', '.join(dict.fromkeys(absent))}" if absent else "ok"
 
 
 def oriented(values: Scores, better: str, median: float, scale: float) -> Scores:

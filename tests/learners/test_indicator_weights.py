@@ -113,7 +113,7 @@ def test_another_task_option_or_indicator_is_another_spec(tiny_model, pool, real
     its = learner(tiny_model, validation)
     assert json.loads(json.dumps(its.spec)) == its.spec
     assert its.spec == learner(tiny_model, list(validation)).spec
-    assert its.reads == ("response_length", "response_length", "logical_complexity")
+    assert its.reads == ("response_length", "logical_complexity")
     others = [
         learner(tiny_model, validation.select([0, 1])), learner(tiny_model, validation, fraction=0.2),
         IndicatorWeights(Proxy(tiny_model, dtype="float64"), validation, its.indicators, probes=24, rounds=8, longest=1.0),

@@ -124,3 +124,30 @@ def test_another_setting_of_a_learner_scores_anew(sections, tmp_path):
     first = run(plain, tmp_path).scored()["goal_score"][:]
     plain["score"] = {"scorers": [{"GoalBins": {"source": "origin"}}, {"GoalScore": {"without": ["ppl"]}}]}
     assert run(plain, tmp_path).scored()["goal_score"][:] != first
+
+
+def test_weights_learned_in_a_recipe_are_on_its_card_and_gains_in_its_journal(sections, tmp_path, monkeypatch):
+    from hf_datasel import Proxy
+
+    write(tmp_path / "anchors.jsonl", [{"prompt": f"{n} + 1 = ", "completion": str(n + 1)} for n in (6, 7)])
+    indicators = [{"column": "response_length"}, {"column": "response_length", "better": "low"}]
+    del sections["train"]
+    sections |= {
+        "anchors": {"path": "anchors.jsonl"},
+        "score": {
+            "proxy": {"model": str(PROXY)},
+            "scorers": [{"ResponseLength": {}}, {"IndicatorWeights": {"indicators": indicators, "rounds": 2}}],
+        },
+        "select": {"TopCount": {"column": "weighted_sum", "count": 2}},
+    }
+    run(sections, tmp_path).report(train=False)
+    weights = json.loads((tmp_path / "run/results.json").read_text())["weights"]
+    assert set(weights["weights"]) == {"response_length", "low response_length"} and weights["items"] == 2
+    assert weights["probes"] == {"ok": 5}
+    assert "plots/indicator_weights.png" in (tmp_path / "run/README.md").read_text()
+    assert (tmp_path / "run/plots/indicator_weights.png").stat().st_size > 0
+    # Another search asks no model: the run's own journal has the gains.
+    monkeypatch.setattr(Proxy, "load", lambda *_: pytest.fail("a model was loaded"))
+    sections["score"]["scorers"][1]["IndicatorWeights"]["search"] = "random"
+    again = run(sections, tmp_path).scored()
+    assert again["uniform_sum"][:] == pytest.approx([0.5] * 5)

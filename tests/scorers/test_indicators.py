@@ -71,6 +71,14 @@ def test_a_weighted_sum_by_hand():
     assert found["weighted_sum"] == pytest.approx([0.4, 0.5, 0.6, 0.7, np.nan], nan_ok=True)
     assert found["uniform_sum"] == pytest.approx([0.5, 0.5, 0.5, 0.75, np.nan], nan_ok=True)
     assert found["weighted_sum_status"] == ["ok", "ok", "ok", "partial: a", "no_indicators"]
+    both = (
+        (Indicator("a"), Indicator("a", "middle")),
+        (0.5, 0.5),
+        (reference([0, 1, 2]), reference([0, 1, 2], "middle")),
+    )
+    twice = WeightedSum(*both)
+    assert twice.reads == ("a",) and twice({"a": [1, None]})["weighted_sum_status"] == ["ok", "no_indicators"]
+    assert twice({"a": [1]})["weighted_sum"] == pytest.approx([(0.5 + 1.0) / 2])
     with pytest.raises(BadRow, match=r"`indicators` names \['b'\], expected columns among \['a'\]"):
         WeightedSum(*parts)({"a": [1]})
     with pytest.raises(ValueError, match="`weights` has 1 numbers for 2 indicators"):
