@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from hf_datasel import Indicator, IndicatorWeights, Labels, LogicalComplexity, Proxy, ResponseLength, weighted_sum
+from hf_datasel import (
+    DataWhisperer,
+    Indicator,
+    IndicatorWeights,
+    Labels,
+    LogicalComplexity,
+    Proxy,
+    ResponseLength,
+    weighted_sum,
+)
 from hf_datasel.errors import BadRow
 from hf_datasel.learners.learned_weights import Judge
 
@@ -106,6 +115,28 @@ def test_the_search_needs_no_model(tiny_model, pool, real_rows, tmp_path, monkey
     again = learner(tiny_model, validation, probes=6, search="ridge").learn(pool)
     assert again.gains.tolist() == first.gains.tolist()
     assert set(again.report["weights"]) == set(first.report["weights"])
+
+
+def test_the_defaults_are_those_of_the_design(tiny_model):
+    its = IndicatorWeights(Proxy(tiny_model), [], [])
+    assert (its.fraction, its.probes, its.items, its.rounds, its.shots, its.seed) == (0.3, 256, 100, 40, 4, 42)
+    assert (its.normalisation, its.search, its.signed, its.temperature, its.longest) == (
+        "rank",
+        "bayes",
+        False,
+        None,
+        0.25,
+    )
+    shown = DataWhisperer(Proxy(tiny_model), [])
+    assert (shown.block, shown.num_queries, shown.seed, shown.metric) == (5, 8, 42, "exact_match")
+
+
+def test_items_that_stand_for_more_rows_count_more(tiny_model, pool, real_rows):
+    validation = real_rows("held_out.jsonl", 4).select_columns(["prompt", "completion"])
+    validation = validation.add_column("embedding", [[1.0, 0.0], [1.0, 0.01], [1.0, -0.01], [0.0, 1.0]])
+    its = learner(tiny_model, validation, items=2, embedding="embedding", probes=6, search="random").learn(pool)
+    assert its.gains.shape[1] == its.report["items"] == 2
+    assert its.report["objective"]["random"] == pytest.approx((its.gains @ [0.75, 0.25]).mean())
 
 
 def test_another_task_option_or_indicator_is_another_spec(tiny_model, pool, real_rows):

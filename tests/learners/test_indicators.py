@@ -43,6 +43,23 @@ def test_rarity_is_minus_the_log_of_the_share_of_a_cluster():
         ClusterRarity(clusters=0)
 
 
+def test_the_square_root_of_half_the_rows_is_the_number_of_clusters():
+    rows = pool(*([np.cos(angle), np.sin(angle)] for angle in np.arange(18) / 3))
+    rarity = ClusterRarity().fit(rows)(rows[:])["cluster_rarity"]
+    assert (np.exp(rarity) / 18).sum() == pytest.approx(3)  # each of k clusters adds up to 1: sqrt(18 / 2)
+    odd = rows.select(range(10))
+    assert (np.exp(ClusterRarity().fit(odd)(odd[:])["cluster_rarity"]) / 10).sum() == pytest.approx(
+        3
+    )  # 2.24, rounded up
+
+
+def test_ten_neighbours_count():
+    # Ten rows alike and two across: the ten nearest of one are the nine others and one across.
+    rows = pool(*([1.0, 0.001 * n] for n in range(10)), [0.0, 1.0], [0.0, -1.0])
+    found = SemanticDiversity().fit(rows)(rows[:])["semantic_diversity"]
+    assert found[0] == pytest.approx(1 / 10, abs=1e-3)
+
+
 def test_a_tiny_validation_set_is_medoids_with_the_shares_of_their_clusters():
     around = [[np.cos(angle), np.sin(angle)] for angle in (0.0, 0.1, 0.2, 1.5, 1.6, 1.7, 1.8)]
     found = tiny_validation(pool(*around), size=2)

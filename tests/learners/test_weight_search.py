@@ -103,6 +103,26 @@ def test_an_interval_by_hand():
     assert low < 0.2 < high
 
 
+def test_an_item_counts_by_its_weight():
+    gains = np.array([[1.0, 5.0], [0.0, 9.0]])
+    first, second = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    # Resamples without the first item say nothing; all others say 1 - 0.
+    interval = bootstrap_interval(
+        np.repeat(gains, 20, axis=1), first, second, np.repeat([1.0, 0.0], 20), over_rows=False
+    )
+    assert interval == pytest.approx((1.0, 1.0))
+
+
+def test_the_first_design_is_vertices_centre_and_sixteen_draws():
+    draw = np.random.default_rng(0)
+    design = Space(3).design(draw)
+    assert design.shape == (3 + 1 + 16, 3) and design[:3].tolist() == np.eye(3).tolist()
+    assert design[3] == pytest.approx([1 / 3] * 3) and design.sum(1) == pytest.approx(np.ones(20))
+    signed = Space(2, signed=True).design(draw)
+    assert signed.shape == (4 + 1 + 16, 2) and np.linalg.norm(signed, axis=1) == pytest.approx(np.ones(21))
+    assert len(search_weights(PROBES, GAINS.mean(1), Space(2), 0.5, "random").tried) == 2 + 1 + 16 + 40
+
+
 def test_weights_are_learned_without_the_rows_they_select_among():
     own, seen = np.arange(20.0), []
 

@@ -137,6 +137,17 @@ def test_attention_to_the_examples_is_the_model_s_own(proxy, rows):
         attention_to_examples(engine, rows[:2], layer=9)
 
 
+def test_answers_that_a_template_writes_otherwise_behind_examples_are_not_compared(rows, tiny_model, tmp_path):
+    AutoModelForCausalLM.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = TEMPLATE.replace("{{ m.content }}", "{{ m.content }}{% if loop.index > 2 %}!{% endif %}")
+    tokenizer.save_pretrained(tmp_path)
+    status, gains = InContext(Proxy(str(tmp_path)).load(Labels()), [dialogue(rows[1])], Labels()).gains(
+        [dialogue(rows[0])]
+    )
+    assert status == "other_answer_tokens" and np.isnan(gains).all()
+
+
 @pytest.mark.parametrize(
     ("shot", "status"),
     [

@@ -94,6 +94,13 @@ def test_min_max_and_outliers():
     assert found == pytest.approx([0.0, 0.5, 1.0], abs=0.01)  # one huge value does not squeeze the others
 
 
+def test_ranks_do_not_tell_the_outermost_hundredths_apart():
+    first, second, third, fourth = scaled(
+        np.array([0.0, 2.0, 3.0, 200.0]), "high", reference(np.arange(201.0)), "rank"
+    )
+    assert first == second < third and fourth == 1 - first
+
+
 def test_a_column_without_numbers_is_refused():
     with pytest.raises(BadRow, match="`x` is NaN in every row"):
         reference([np.nan, np.inf])
