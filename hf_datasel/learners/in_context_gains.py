@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_datasel.contracts import Scores
+from hf_datasel.errors import BadRow
 from hf_datasel.learners.data_whisperer import block_order, exact_match
 from hf_datasel.rows import row_digest
 from hf_datasel.rows.batches import answer_text
@@ -42,6 +43,9 @@ def exact_match_gains(
         max_new_tokens: of an answer.
         longest: part of the context that a row may take up.
         seed: of the order in which rows meet.
+
+    Raises:
+        BadRow: a question alone leaves no room for an answer.
     """
     from hf_datasel.proxy.in_context_answers import answers_in_context
 
@@ -52,7 +56,11 @@ def exact_match_gains(
         pairs = zip(answers, references, strict=True) if answers else ()
         return status, np.array([exact_match(said, its) for said, its in pairs] or [np.nan] * len(references))
 
-    alone = matches(())[1]
+    said, alone = matches(())
+    if said != "ok":
+        raise BadRow(
+            f"`validation` has a question without room for {max_new_tokens} tokens behind it ({said}). Drop it."
+        )
     status = [engine.read(row).status for row in rows]
     status = [
         TOO_LONG if its == "ok" and engine.share_of_context(row) > longest else its

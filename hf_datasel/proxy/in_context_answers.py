@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hf_datasel.proxy.proxy import LoadedProxy
 
 EXAMPLES_RUN_TOGETHER = "examples_run_together"
+NO_ROOM = "no_room_to_answer"
 
 
 def answers_in_context(
@@ -37,7 +38,9 @@ def answers_in_context(
 ) -> tuple[str, list[str]]:
     """A status, and the greedy answer to each of T questions after k examples (none: the question alone).
 
-    No answers unless the status is `"ok"`. Cost: 1 F of the examples, T F of the questions, 1 F a token.
+    No answers unless the status is `"ok"`: where examples and a question leave less room in the context than
+    `max_new_tokens`, the status is `"no_room_to_answer"`, since an answer cut short would count as a wrong one.
+    Cost: 1 F of the examples, T F of the questions, 1 F a token.
 
     Args:
         engine: holds the questions.
@@ -48,28 +51,23 @@ def answers_in_context(
     if not rows:
         return status, []
     proxy, prompts = engine.proxy, [prompt_of(row) for row in rows]
-    context = proxy.context or max(len(row.input_ids) for row in prompts) + max_new_tokens
-    limits = [min(max_new_tokens, context - len(row.input_ids)) for row in prompts]
+    if proxy.context and max(len(row.input_ids) for row in prompts) + max_new_tokens > proxy.context:
+        return NO_ROOM, []
     if not engine.shares_prefix or not keeps_keys_and_values(proxy):
-        return "ok", [
-            write_answers(proxy, row, np.zeros((1, limit)), 0.0, 1.0)[0]
-            for row, limit in zip(prompts, limits, strict=True)
-        ]
+        return "ok", [write_answers(proxy, row, np.zeros((1, max_new_tokens)), 0.0, 1.0)[0] for row in prompts]
     with torch.no_grad(), attention(proxy, fast_attention(proxy)):
         length = shared_length(rows)
         prefix = read_prefix(proxy, prompts[0].input_ids[:length]) if length else None
         written: list[list[int]] = [[] for _ in prompts]
         rest = [without_prefix(row, length) for row in prompts]
         for places in length_buckets([len(row.input_ids) for row in rest], engine.budget.tokens):
-            its = _greedy(proxy, [rest[i] for i in places], prefix, [limits[i] for i in places])
+            its = _greedy(proxy, [rest[i] for i in places], prefix, max_new_tokens)
             for place, answer in zip(places, its, strict=True):
                 written[place] = answer
     return "ok", [str(proxy.tokenizer.decode(answer, skip_special_tokens=True)) for answer in written]
 
 
-def _greedy(
-    proxy: LoadedProxy, prompts: Sequence[TokenRow], prefix: Prefix | None, limits: Sequence[int]
-) -> list[list[int]]:
+def _greedy(proxy: LoadedProxy, prompts: Sequence[TokenRow], prefix: Prefix | None, limit: int) -> list[list[int]]:
     """The likeliest tokens after each of B prompts, padded on the left behind the prefix that they share."""
     start, width = (prefix.length if prefix else 0), max(len(row.input_ids) for row in prompts)
     device = next(iter(proxy.parameters.values())).device
@@ -89,10 +87,10 @@ def _greedy(
         )
         cache = output.past_key_values
         tokens = output.logits[:, -1].argmax(-1, keepdim=True)
-        for answer, token, limit in zip(written, tokens[:, 0].tolist(), limits, strict=True):
-            if len(answer) < limit and (not answer or answer[-1] not in ends):
+        for answer, token in zip(written, tokens[:, 0].tolist(), strict=True):
+            if not answer or answer[-1] not in ends:
                 answer.append(token)
-        if all(len(answer) >= limit or answer[-1] in ends for answer, limit in zip(written, limits, strict=True)):
+        if all(len(answer) >= limit or answer[-1] in ends for answer in written):
             return written
         mask = torch.cat([mask, mask.new_ones((len(prompts), 1))], 1)
 

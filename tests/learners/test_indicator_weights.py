@@ -191,6 +191,8 @@ def test_exact_match_in_blocks(tiny_model, pool, real_rows):
     learned = its.learn(pool.select(range(12)))
     assert learned.gains.shape == (len(learned.probes), 2)
     assert set(np.unique(learned.gains)) <= {-1.0, -0.5, 0.0, 0.5, 1.0}
+    with pytest.raises(BadRow, match="`validation` has a question without room for 500 tokens"):
+        learner(tiny_model, list(pool.select([0])), signal="exact_match", max_new_tokens=500).learn(pool)
 
 
 def test_faults_are_said(tiny_model, pool):

@@ -123,6 +123,14 @@ def test_greedy_answers_are_those_of_generate(proxy, rows, tiny_model):
         assert answer == tokenizer.decode(written, skip_special_tokens=True)
 
 
+def test_an_answer_that_the_context_would_cut_is_flagged_and_not_wrong(proxy, rows):
+    engine = InContext(proxy, rows[3:5], Labels())
+    longest = max(len(prompt_of(row).input_ids) for row in engine.after(rows[:1])[1])
+    status, answers = answers_in_context(engine, rows[:1], proxy.context - longest)
+    assert status == "ok" and len(answers) == 2
+    assert answers_in_context(engine, rows[:1], proxy.context - longest + 1) == ("no_room_to_answer", [])
+
+
 def test_attention_to_the_examples_is_the_model_s_own(proxy, rows):
     engine = InContext(proxy, rows[4:6], Labels())
     status, found = attention_to_examples(engine, rows[:2], layer=1)
