@@ -18,7 +18,11 @@ from hf_datasel import (
     weighted_sum,
 )
 from hf_datasel.errors import BadRow
+from hf_datasel.learners.data_whisperer import exact_match
+from hf_datasel.learners.in_context_gains import exact_match_gains
 from hf_datasel.learners.learned_weights import Judge
+from hf_datasel.proxy.in_context import InContext
+from hf_datasel.proxy.in_context_answers import answers_in_context
 
 
 def planted(weights, rows=150, items=20, noise=0.3):
@@ -193,6 +197,26 @@ def test_exact_match_in_blocks(tiny_model, pool, real_rows):
     assert set(np.unique(learned.gains)) <= {-1.0, -0.5, 0.0, 0.5, 1.0}
     with pytest.raises(BadRow, match="`validation` has a question without room for 500 tokens"):
         learner(tiny_model, list(pool.select([0])), signal="exact_match", max_new_tokens=500).learn(pool)
+
+
+def test_what_is_right_without_examples_is_taken_off_the_gain(tiny_model):
+    # The proxy goes on with zeros, after the first story too, and not after the second.
+    items = [{"prompt": "1 2 3 1 2 3 1 2", "completion": answer} for answer in (" 0", " 7")]
+    stories = [
+        {"prompt": "Once upon a time, there was a", "completion": " little girl named Lily."},
+        {"prompt": "Tom saw a big dog. The dog", "completion": " was happy."},
+    ]
+    engine = InContext(Proxy(tiny_model).load(Labels()), items, Labels())
+    right = [
+        [
+            exact_match(said, its["completion"])
+            for said, its in zip(answers_in_context(engine, shots, 4)[1], items, strict=True)
+        ]
+        for shots in ([], stories[:1], stories[1:])
+    ]
+    assert right == [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+    status, gains = exact_match_gains(engine, stories, 1, 4, 1.0, seed=0)
+    assert status == ["ok", "ok"] and gains.tolist() == [[0.0, 0.0], [-1.0, 0.0]]
 
 
 def test_faults_are_said(tiny_model, pool):

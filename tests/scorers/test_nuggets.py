@@ -55,5 +55,7 @@ def test_a_row_too_long_is_flagged_and_never_scored_zero(tiny_model, anchors):
 def test_another_task_or_model_is_another_key(tiny_model, anchors):
     scorer = Nuggets(Proxy(tiny_model), anchors)
     assert scorer.spec != Nuggets(Proxy(tiny_model), anchors.select(range(5))).spec
+    one, other = (Nuggets(Proxy(tiny_model), anchors.select(places)).spec for places in ([0, 1], [0, 2]))
+    assert one != other
     assert scorer.spec != Nuggets(Proxy(tiny_model, dtype="float64"), anchors).spec
     assert scorer.spec == Nuggets(Proxy(tiny_model), list(anchors.select_columns(["prompt", "completion"]))).spec
