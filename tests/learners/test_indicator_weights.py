@@ -21,6 +21,7 @@ from hf_datasel.errors import BadRow
 from hf_datasel.learners.data_whisperer import exact_match
 from hf_datasel.learners.in_context_gains import exact_match_gains
 from hf_datasel.learners.learned_weights import Judge
+from hf_datasel.learners.weight_search import objective
 from hf_datasel.proxy.in_context import InContext
 from hf_datasel.proxy.in_context_answers import answers_in_context
 
@@ -56,6 +57,15 @@ def test_noise_keeps_uniform_weights_where_rows_are_held_out():
     assert found.report["kept"].startswith("uniform: held out gain over uniform is -")
     assert found.weights == pytest.approx([1 / 3] * 3)
     assert judged(*planted((0.0, 0.0, 0.0)), guard="none").weights != pytest.approx([1 / 3] * 3)
+
+
+def test_weights_found_are_a_point_of_the_surface():
+    indicators, gains = planted((1.0, 0.8, 0.9, -1.0))
+    own, found = gains.mean(1), np.array([0.3, 0.3, 0.3, 0.1])
+    surface = Judge(0.3)._trade_off(("a", "b", "c", "d"), indicators, own, found, ("a", "b"))["surface"]
+    assert (surface["parts"][6], surface["shares"][5]) == pytest.approx((0.6, 0.5))
+    assert surface["objective"][6][5] == pytest.approx(objective(found, indicators, own, 0.3))
+    assert surface["objective"][0][0] == pytest.approx(objective(np.array([0, 0, 0.75, 0.25]), indicators, own, 0.3))
 
 
 def test_edges():
