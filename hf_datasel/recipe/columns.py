@@ -48,6 +48,12 @@ def check_rows(
         for scorer in scorers:
             if all_scorers:
                 _check_needs(scorer, there, problems)
+            taken = there & {*written(scorer)}
+            if taken:
+                problems.append(
+                    f"`{type(scorer).__name__}` writes the columns {sorted(taken)}, which the pool or a scorer before it has, "
+                    f"expected new ones. Rename the pool's, or score in another recipe."
+                )
             there |= {*written(scorer)}
         for rule in rules:
             _check_rule(rule, there, all_scorers, problems)

@@ -41,7 +41,12 @@ RULES = {
     if hasattr(getattr(selector_room, name), "rank")
 }
 SCORERS: dict[str, Any] = {
-    **{name: getattr(room, name) for room in (scorer_room, learner_room) for name in room.__all__},
+    **{
+        name: getattr(room, name)
+        for room in (scorer_room, learner_room)
+        for name in room.__all__
+        if hasattr(getattr(room, name), "columns")
+    },
     **{its.__name__: its for its in (CoverageFeatures, GoalBins, LeakGuard)},
 }
 PATHS = re.compile(r"(?:^|_)(?:model|adapter|prompt)$")  # fields of scorers that may name a local file

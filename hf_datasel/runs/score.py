@@ -54,7 +54,7 @@ def score(
         processes: how many workers; one per GPU where there are GPUs.
 
     Raises:
-        BadRow: the pool is empty, or already has a column that a scorer writes.
+        BadRow: the pool is empty, or a column that a scorer writes is in it already, or another scorer's.
         OverlapError: a scorer's anchors occur in the pool.
         ValueError: an unknown runner, or one that is given no journal.
         DataselError: a worker failed; what is finished is kept.
@@ -79,7 +79,7 @@ def score(
     content = content_only(pool.with_format(None), *text_fields(scorers))
     for given in scorers:
         scorer = given.fit(scored) if isinstance(given, Learner) else given
-        _check_columns(scored, scorer)  # again: what a learner writes is known now, and what those before it wrote
+        _check_columns(scored.column_names, scorer)  # again: what a learner writes is known now, and what those before it wrote
         rows = _with_columns(content, scored, getattr(scorer, "reads", ()))
         if runner == "local" or journal is None or not getattr(scorer, "keeps_journal", False):
             columns = columns_of(rows, scorer, journal)  # no model: not worth a process
@@ -116,19 +116,21 @@ def check_pool(pool: Dataset, scorers: Sequence[Any]) -> None:
     """
     if len(pool) == 0:
         raise BadRow("`pool` has no rows, expected at least one.")
+    there = list(pool.column_names)
     for scorer in scorers:
-        _check_columns(pool, scorer)
+        _check_columns(there, scorer)
+        there += scorer.columns
         anchors = getattr(scorer, "anchors", None)
         if anchors is not None:
             refuse_overlap(anchors, pool=pool)
 
 
-def _check_columns(pool: Dataset, scorer: Scorer) -> None:
-    taken = set(scorer.columns) & set(pool.column_names)
+def _check_columns(there: Sequence[str], scorer: Scorer) -> None:
+    taken = set(scorer.columns) & set(there)
     if taken:
         raise BadRow(
-            f"`pool` already has the columns {sorted(taken)} that {type(scorer).__name__} writes, expected none of "
-            f"them. Remove or rename them: scores are added, never overwritten."
+            f"`pool`, or a scorer before it, already has the columns {sorted(taken)} that {type(scorer).__name__} writes, "
+            f"expected none of them: scores are added, never overwritten. Rename the pool's, or score in another run."
         )
 
 

@@ -61,6 +61,16 @@ def test_a_missing_column_of_embeddings_is_found_before_scoring():
     assert "`KCenter.embedding` is 'embeding', expected a column of the pool or of a scorer" in message
 
 
+def test_two_scorers_of_one_column_are_found_before_scoring():
+    message = problems({"score.scorers": [{"EL2N": {"keep": "high"}}, {"EL2N": {"keep": "low"}}]})
+    assert "`EL2N` writes the columns ['el2n', 'el2n_row_loss'], which the pool or a scorer before it has" in message
+
+
+def test_only_scorers_are_offered_as_scorers():
+    message = problems({"score.scorers": [{"tiny_validation": {}}]})
+    assert "`score.scorers[0].tiny_validation` is unknown" in message and "weighted_sum" not in message
+
+
 def test_a_value_the_class_itself_refuses_is_a_problem():
     assert "fraction" in problems({"select": {"TopFraction": {"column": "ost_utility", "fraction": 1.5}}})
 

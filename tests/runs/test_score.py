@@ -82,6 +82,8 @@ def test_the_scorers_of_one_forward_stand_beside_each_other(tiny_model, pool):
 def test_the_pool_is_checked_before_anything_runs(tiny_model, pool, anchors):
     with pytest.raises(BadRow, match="`pool` has no rows"):
         score(pool.select([]), ResponseLength())
+    with pytest.raises(BadRow, match=r"already has the columns \['response_length'.*ResponseLength writes"):
+        score(pool, StopsAfter(0), ResponseLength(), ResponseLength())  # StopsAfter would stop at its first batch
     with pytest.raises(BadRow, match=r"already has the columns \['response_length'\]"):
         score(pool.add_column("response_length", [1.0] * len(pool)), ResponseLength())
     scorer = OneStepTrain(Proxy("a model that does not exist"), anchors)
