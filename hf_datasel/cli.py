@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run and arguments.command != "publish":
         print(f"{arguments.recipe} is sound: {len(recipe.pool_rows)} rows in the pool.")
         return 0
+    _make(arguments.output_dir)
     run = Run(recipe, arguments.output_dir, arguments.runner, arguments.processes)
     run.write_recipe()
     if arguments.command == "score":
@@ -118,9 +120,22 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print(f"{', '.join(recipes)} are sound and can be compared.")
         return 0
+    _make(arguments.output_dir)
     print(table(study.report()))
     print(f"\nSee {arguments.output_dir / 'README.md'}")
     return 0
+
+
+def _make(folder: Path) -> None:
+    """Say now that there is no place to write, not after an hour of scoring."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadRecipe(
+            f"`--output-dir` is {str(folder)!r}, expected a folder to write to ({error.strerror}). Name another."
+        ) from error
 
 
 def _overrides(given: Sequence[str]) -> dict[str, Any]:

@@ -129,7 +129,19 @@ def test_a_budget_larger_than_the_pool_is_one_message(recipe, tmp_path, capsys):
     rule = "select={TopCount: {column: response_length, count: 41}}"
     options = ["--set", "score.scorers=[{ResponseLength: {}}]", "--set", "score.warm_up=null", "--set", rule]
     assert main(["select", str(recipe), "--output-dir", str(tmp_path), *options]) == 1
-    assert "`count` is 41" in capsys.readouterr().err
+    assert "`TopCount.count` is 41, expected at most 40" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["score", "compare"])
+def test_an_output_folder_that_is_none_is_one_message(recipe, capsys, command):
+    assert main([command, str(recipe), "--output-dir", str(recipe)]) == 1
+    assert f"`--output-dir` is '{recipe}', expected a folder to write to (" in capsys.readouterr().err
+
+
+def test_an_empty_pool_is_one_message(recipe, capsys):
+    (recipe.parent / "empty.jsonl").touch()
+    assert main(["score", str(recipe), "--set", "pool.path=empty.jsonl"]) == 1
+    assert "empty.jsonl' cannot be read: '" in (said := capsys.readouterr().err) and "empty.jsonl' is empty" in said
 
 
 def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):

@@ -9,6 +9,7 @@ from hf_datasel.contracts import Learner, Rule, Scorer
 from hf_datasel.errors import DataselError
 from hf_datasel.rows import Labels, check_columns, refuse_overlap
 from hf_datasel.rows.identity import CONTENT_COLUMNS
+from hf_datasel.selectors import Random, TopCount
 
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def check_rows(
             there |= {*written(scorer)}
         for rule in rules:
             _check_rule(rule, there, all_scorers, problems)
+            if isinstance(rule, TopCount | Random) and (rule.count or 0) > len(rows["pool"]):
+                problems.append(
+                    f"`{type(rule).__name__}.count` is {rule.count}, expected at most {len(rows['pool'])}, the rows of the pool."
+                )
     others = {key: rows[key] for key in ("pool", "evaluation") if rows[key] is not None}
     if rows["anchors"] is not None:
         try:

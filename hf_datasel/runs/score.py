@@ -54,7 +54,7 @@ def score(
         processes: how many workers; one per GPU where there are GPUs.
 
     Raises:
-        BadRow: the pool is empty, or a column that a scorer writes is in it already, or another scorer's.
+        BadRow: the pool is no `Dataset` or empty, or a column that a scorer writes is in it already, or another scorer's.
         OverlapError: a scorer's anchors occur in the pool.
         ValueError: an unknown runner, or one that is given no journal.
         DataselError: a worker failed; what is finished is kept.
@@ -79,7 +79,9 @@ def score(
     content = content_only(pool.with_format(None), *text_fields(scorers))
     for given in scorers:
         scorer = given.fit(scored) if isinstance(given, Learner) else given
-        _check_columns(scored.column_names, scorer)  # again: what a learner writes is known now, and what those before it wrote
+        _check_columns(
+            scored.column_names, scorer
+        )  # again: what a learner writes is known now, and what those before it wrote
         rows = _with_columns(content, scored, getattr(scorer, "reads", ()))
         if runner == "local" or journal is None or not getattr(scorer, "keeps_journal", False):
             columns = columns_of(rows, scorer, journal)  # no model: not worth a process
@@ -114,6 +116,14 @@ def check_pool(pool: Dataset, scorers: Sequence[Any]) -> None:
         BadRow: the pool is empty, or already has a column that a scorer writes.
         OverlapError: a scorer's anchors occur in the pool.
     """
+    from datasets import Dataset
+
+    if not isinstance(pool, Dataset):
+        raise BadRow(
+            f"`pool` is a {type(pool).__name__}, expected a `datasets.Dataset`. Of a list: `Dataset.from_list(rows)`; of a "
+            f"`DatasetDict`: one of its splits, such as `pool['train']`; of an `IterableDataset`: `pool.map(scorer, "
+            f"batched=True)`."
+        )
     if len(pool) == 0:
         raise BadRow("`pool` has no rows, expected at least one.")
     there = list(pool.column_names)

@@ -66,6 +66,11 @@ def test_two_scorers_of_one_column_are_found_before_scoring():
     assert "`EL2N` writes the columns ['el2n', 'el2n_row_loss'], which the pool or a scorer before it has" in message
 
 
+def test_a_count_above_the_pool_is_found_before_scoring():
+    message = problems({"select": {"TopCount": {"column": "ost_utility", "count": 601}}})
+    assert "`TopCount.count` is 601, expected at most 600, the rows of the pool." in message
+
+
 def test_only_scorers_are_offered_as_scorers():
     message = problems({"score.scorers": [{"tiny_validation": {}}]})
     assert "`score.scorers[0].tiny_validation` is unknown" in message and "weighted_sum" not in message
