@@ -22,8 +22,15 @@ def encoded(dataset: Dataset, name: str) -> list[Any]:
     return list(dataset.cast_column(name, feature)[name])
 
 
+def saved(picture: Any, kind: str) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return file.getvalue()
+
+
 def test_large_images_shrink_and_small_ones_keep_their_bytes() -> None:
-    files = [png(1, (40, 24)), png(2, (80, 48)), b"no picture"]
+    kept = saved(Picture.open(io.BytesIO(png(1, (40, 24)))), "JPEG")  # another file, were it written once more
+    files = [kept, png(2, (80, 48)), b"no picture"]
     features = Features({"text": Value("string"), "image": Image()})
     rows = [{"text": "a", "image": {"bytes": file, "path": None}} for file in files]
     dataset = Dataset.from_list([*rows, {"text": "a", "image": None}], features=features)
@@ -42,12 +49,6 @@ def test_lists_of_images_and_palettes() -> None:
     first, second = encoded(within_pixels(dataset, 450), "images")[0]
     opened = Picture.open(io.BytesIO(first["bytes"]))
     assert (opened.size, opened.mode, second["bytes"]) == ((30, 15), "RGB", png(1, (8, 8)))
-
-
-def saved(picture: Any, kind: str) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind)
-    return file.getvalue()
 
 
 def test_files_that_png_cannot_hold_become_rgb() -> None:
