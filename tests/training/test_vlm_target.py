@@ -175,6 +175,20 @@ def test_score_select_train_with_an_adapter(family: str, vlm_folder: Any, tmp_pa
     assert after != before
 
 
+def test_a_warm_up_on_other_pictures_is_another(vlm_folder: Any, tmp_path: Path) -> None:
+    rows = dataset_of("llava", 4)
+    mirrored = rows["images"][::-1]
+    proxy, warm_up = Proxy(vlm_folder("llava")), WarmUp(steps=1, batch_size=4)
+
+    def digest(pool: Dataset) -> str:
+        named = pool.add_column("row_id", list("abcd"))  # the user's own ids: they say nothing of the pictures
+        return warm_up.fit(proxy, named, LABELS, tmp_path / "warm").proxy.digest
+
+    first = digest(rows)
+    others = Dataset.from_list([{**row, "images": images} for row, images in zip(rows, mirrored, strict=True)], features=rows.features)  # fmt: skip
+    assert digest(rows) == first != digest(others)
+
+
 def test_plain_text_with_images_is_trained_on(vlm_folder: Any, tmp_path: Path) -> None:
     features = Features({"image": Image(), "text": Value("string")})
     rows = [
