@@ -94,7 +94,11 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return blake2b(value, digest_size=16).hexdigest()
     if hasattr(value, "tobytes") and hasattr(value, "mode"):  # a PIL image
-        return [value.mode, list(value.size), blake2b(value.tobytes(), digest_size=16).hexdigest()]
+        try:
+            pixels = value.tobytes()
+        except OSError as error:  # of an opened file they are read late; its row gets a status when it is scored
+            pixels = f"unreadable: {error}".encode()
+        return [value.mode, list(value.size), blake2b(pixels, digest_size=16).hexdigest()]
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return value.tolist()
     raise BadRow(f"`row` holds a {type(value).__name__}, expected text, numbers, lists or undecoded media.")

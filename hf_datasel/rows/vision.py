@@ -36,8 +36,8 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
     """Say that a row holds what would be left out of training and of scores.
 
     Raises:
-        BadRow: videos without frames beside them, which TRL does not train on, images for a model without eyes, or media
-            within messages, which are read from `images` alone.
+        BadRow: videos without frames beside them, which TRL does not train on, images for a model without eyes, two columns
+            of images, of which TRL drops one, or media within messages, which are read from `images` alone.
     """
     videos = [name for name in VIDEOS if row.get(name) is not None]
     if videos and not is_vision_row(row):
@@ -51,7 +51,11 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
             f"`row` has a column {images[0]!r} and the model reads text only, expected a vision-language model saved with "
             f"its processor. Use one, or remove the column."
         )
-
+    if reads_images and all(name in row for name in IMAGES):
+        raise BadRow(
+            "`row` has the columns 'image' and 'images', expected one of them: SFTTrainer trains on 'image' alone and drops "
+            "the other. Remove the column that is not meant."
+        )
     for name in TURNS:
         part = _inner_media(row.get(name))
         if part is not None:
@@ -205,7 +209,7 @@ def decoded(image: Any) -> Any:
     elif not hasattr(image, "getexif"):
         raise UnreadableImage(f"{type(image).__name__} instead of an image")
     else:
-        return image
+        return _loaded(image)
     if image["bytes"] is None and "://" in image["path"]:
         raise BadRow(
             f"`image` is {image['path'][:80]!r}, expected an image in the dataset or a local file: scoring does not go to the "
@@ -220,6 +224,15 @@ def decoded(image: Any) -> Any:
         ) from error
     except Exception as error:  # decoders raise whatever a broken file leads them to
         raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+
+
+def _loaded(image: Any) -> Any:
+    """A PIL image that holds its pixels: of an opened file they are read late, and may be broken."""
+    try:
+        image.load()
+    except Exception as error:  # see `decoded`
+        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+    return image
 
 
 def _collator(row: Mapping[str, Any], processor: Any, labels: Labels) -> Any:

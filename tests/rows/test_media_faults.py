@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as Picture
 
 from hf_datasel import Labels, Perplexity, Proxy
 from hf_datasel.errors import BadRow
@@ -40,6 +42,7 @@ TABLE: list[tuple[str, dict[str, Any], str]] = [
     ("a row of text among images", texts("what?", images=[]), "ok"),
     ("no picture at all", texts("MARK what?", images=[b"no picture"]), "unreadable_image: Unidentified"),
     ("a picture cut off", texts("MARK what?", images=[png(1)[:100]]), "unreadable_image"),
+    ("an opened picture cut off", texts("MARK what?", images=[Picture.open(io.BytesIO(png(1)[:-40]))]), "unreadable_image: "),
     ("a missing file", texts("MARK what?", images=[NAMED]), "unreadable_image: FileNotFoundError"),
     ("one of two unreadable", texts("MARK MARK what?", images=[png(1), b"no"]), "unreadable_image"),
     ("null", texts("MARK what?", images=None), "no_image"),
@@ -61,6 +64,8 @@ TABLE: list[tuple[str, dict[str, Any], str]] = [
 ]  # fmt: skip
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("a URL", texts("MARK what?", images=[URL]), "`image` is 'https.*Download it first"),
+    ("two columns of images", texts("MARK what?", images=ONE, image=png(2)), "`row` has the columns 'image' and 'images'"),
+    ("two, one of them null", texts("MARK what?", images=ONE, image=None), "SFTTrainer trains on 'image' alone"),
     ("the URL of a file", texts("MARK what?", images=[{"bytes": None, "path": URL}]), "`image` is 'https"),
     ("a video", texts("MARK what?", video="a.mp4"), "`row` has a column 'video', expected its frames as `images`"),
     ("an image in a message", {"messages": turn({**PICTURE, "image": png(1)}, TEXT) + ANSWER}, "`messages` holds the media"),
