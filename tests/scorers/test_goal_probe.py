@@ -70,6 +70,32 @@ def test_words_fall_into_the_same_bins_whatever_the_hash_seed(in_new_process):
     assert in_new_process(code, hash_seed=1) == in_new_process(code, hash_seed=2)
 
 
+def test_the_authors_bin_ascii_words_by_a_hash_that_must_be_fixed(in_new_process, monkeypatch):
+    code = (
+        "from hf_datasel.scorers.goal import CoverageFeatures\n"
+        "rows = {'question': ['red red ball', 'что это'], 'answer': ['', '']}\n"
+        "authors, corrected = (CoverageFeatures(fidelity)(rows)['text_features'] for fidelity in ('authors', 'corrected'))\n"
+        "expected = [0.0] * 16\n"
+        "for word in ('red', 'red', 'ball'): expected[hash(word) % 16] += 1\n"
+        "norm = sum(x * x for x in expected) ** 0.5\n"
+        "print(max(abs(a - b / norm) for a, b in zip(authors[0], expected)) < 1e-12, any(authors[1]), any(corrected[1]))"
+    )
+    for seed in (1, 2):
+        assert in_new_process(code, hash_seed=seed).split() == ["True", "False", "True"]
+    for seed in ("random", None):
+        monkeypatch.setenv("PYTHONHASHSEED", seed) if seed else monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+        with pytest.raises(ValueError, match="PYTHONHASHSEED is 'random', expected a number"):
+            CoverageFeatures("authors")
+    monkeypatch.setenv("PYTHONHASHSEED", "3")
+    assert CoverageFeatures("authors").spec["hash_seed"] == "3"
+
+
+def test_features_are_16_and_6_of_at_most_6_frames():
+    frames = [np.full((2, 2), shade) for shade in (0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0)]  # of 11 frames: 0, 2, 4, 6, 8, 10
+    found = CoverageFeatures()({"question": ["a b c"], "answer": ["d"], "images": [frames]})
+    assert len(found["text_features"][0]) == 16 and found["vision_features"] == [[0.0] * 6]
+
+
 def blobs(num_rows=300):
     draw = np.random.default_rng(0)
     which = draw.integers(0, 3, num_rows)
