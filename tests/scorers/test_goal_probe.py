@@ -91,7 +91,9 @@ def test_the_authors_bin_ascii_words_by_a_hash_that_must_be_fixed(in_new_process
 
 
 def test_features_are_16_and_6_of_at_most_6_frames():
-    frames = [np.full((2, 2), shade) for shade in (0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0)]  # of 11 frames: 0, 2, 4, 6, 8, 10
+    frames = [
+        np.full((2, 2), shade) for shade in (0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    ]  # of 11 frames: 0, 2, 4, 6, 8, 10
     found = CoverageFeatures()({"question": ["a b c"], "answer": ["d"], "images": [frames]})
     assert len(found["text_features"][0]) == 16 and found["vision_features"] == [[0.0] * 6]
 
@@ -117,6 +119,22 @@ def test_centres_are_found_and_outliers_are_not_covered():
     distances = np.linalg.norm(by_hand[:, None] - scorer.centres[None], axis=2).min(axis=1)
     assert found["coverage"][:] == pytest.approx(np.exp(-distances))
     assert np.median(found["coverage"][1:]) > 0.9
+
+
+def test_the_settings_are_the_known_ones():
+    its = Coverage()
+    assert (its.clusters, its.batch_size, its.seed, its.fidelity) == (4096, 8192, 42, "corrected")
+
+
+def test_the_authors_start_from_the_first_rows_and_this_from_any():
+    pytest.importorskip("sklearn")
+    # The first two rows lie in one place: from there two centres share it, and the others are missed.
+    rows = [[0.0], [0.0], *[[0.0 + n / 1e6] for n in range(48)], *[[1000.0]] * 2]
+    pool = Dataset.from_dict({"row_id": range(len(rows)), "x": rows})
+    authors, shuffled = (
+        Coverage(["x"], 2, 64, fidelity="authors").fit(its).centres for its in (pool, pool.select(range(51, -1, -1)))
+    )
+    assert authors.tolist() != shuffled.tolist()
 
 
 def test_a_shuffle_changes_no_centre():

@@ -12,6 +12,7 @@ from hf_datasel import Labels, Perplexity, Probe, Proxy, SelfConsistency, probe_
 from hf_datasel.proxy.losses import collate
 from hf_datasel.proxy.sampling import _chosen, end_tokens, prompt_of, write_answers
 from hf_datasel.rows.journal import using_journal
+from hf_datasel.scorers.probe import VERDICT_TOKENS
 from hf_datasel.scorers.with_proxy import loaded_proxy
 
 from ..vlm import FAMILIES, PLACEHOLDERS, png, real_rows
@@ -115,6 +116,12 @@ def test_tokens_are_drawn_by_their_probability_from_the_likeliest():
     squares = likely.square() / likely.square().sum()
     assert (torch.bincount(colder, minlength=4) / len(draws)).tolist() == pytest.approx(squares.tolist(), abs=0.01)
     assert _chosen(likely.log().expand(2, 4), np.array([0.0, 1.0]), 1.0, 0.9).tolist() == [1, 2]
+
+
+def test_the_settings_are_the_known_ones():
+    probe = Probe(Proxy("nowhere"))
+    assert (probe.samples, probe.temperature, probe.top_p, probe.max_new_tokens) == (5, 0.8, 0.9, 32)
+    assert (probe.verdict, VERDICT_TOKENS) == ("probe", 3)
 
 
 @pytest.fixture(scope="module")
