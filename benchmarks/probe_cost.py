@@ -72,7 +72,9 @@ def costs(count: int, repeats: int, times: int, layers: int) -> dict:
     for place, clock in enumerate(("wall", "processor")):
         base = [its["plain"][place] for its in rounds]
         probed = [its["probe"][place] / one for its, one in zip(rounds, base, strict=True)]
-        both = [ratio + its["merge"][place] / MERGED / one for ratio, its, one in zip(probed, rounds, base, strict=True)]
+        both = [
+            ratio + its["merge"][place] / MERGED / one for ratio, its, one in zip(probed, rounds, base, strict=True)
+        ]
         beside = [(its["probe"][place] + its["merge"][place] / MERGED - its["plain"][place]) / count for its in rounds]
         found |= {
             f"probe_over_plain_forwards_{clock}": round(statistics.median(probed), 3),
