@@ -147,6 +147,9 @@ def test_multiple_choice_is_found_before_newlines_go():
 def test_text_in_another_script_has_words_unless_the_authors_count_them():
     assert len(words("这张图里有什么")) == 7 and words("这张图里有什么", "authors") == []
     assert words("Что это?") == ["что", "это"]
+    # A letter that ASCII does not have ends a word for the authors.
+    asked = {"prompt": "Thenán?", "completion": "b", "video": "v"}
+    assert [bins(asked, fidelity=its)["temporal"] for its in ("corrected", "authors")] == ["Mixed", "Temporal"]
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127)))

@@ -14,6 +14,7 @@ from hf_datasel.learners import Coverage
 from hf_datasel.learners.coverage import GOAL_FEATURES
 from hf_datasel.scorers.goal import CoverageFeatures, CoveredBy, probe_descriptors
 from hf_datasel.scorers.goal.probe import answer_difficulty, keyword_necessity, temporal_necessity, video_dependence
+from hf_datasel.selectors.ordering import hash_order
 
 
 NAN = float("nan")
@@ -92,8 +93,8 @@ def test_the_authors_bin_ascii_words_by_a_hash_that_must_be_fixed(in_new_process
 
 def test_features_are_16_and_6_of_at_most_6_frames():
     frames = [
-        np.full((2, 2), shade) for shade in (0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    ]  # of 11 frames: 0, 2, 4, 6, 8, 10
+        np.full((2, 2), 255 * (number % 2)) for number in range(11)
+    ]  # of which 0, 2, 4, 6, 8 and 10 are looked at
     found = CoverageFeatures()({"question": ["a b c"], "answer": ["d"], "images": [frames]})
     assert len(found["text_features"][0]) == 16 and found["vision_features"] == [[0.0] * 6]
 
@@ -126,15 +127,18 @@ def test_the_settings_are_the_known_ones():
     assert (its.clusters, its.batch_size, its.seed, its.fidelity) == (4096, 8192, 42, "corrected")
 
 
-def test_the_authors_start_from_the_first_rows_and_this_from_any():
-    pytest.importorskip("sklearn")
-    # The first two rows lie in one place: from there two centres share it, and the others are missed.
-    rows = [[0.0], [0.0], *[[0.0 + n / 1e6] for n in range(48)], *[[1000.0]] * 2]
-    pool = Dataset.from_dict({"row_id": range(len(rows)), "x": rows})
-    authors, shuffled = (
-        Coverage(["x"], 2, 64, fidelity="authors").fit(its).centres for its in (pool, pool.select(range(51, -1, -1)))
-    )
-    assert authors.tolist() != shuffled.tolist()
+def test_the_authors_start_from_the_first_rows_and_this_from_any_three_times():
+    cluster = pytest.importorskip("sklearn.cluster")
+    points = np.random.default_rng(0).random((300, 2))
+    pool = Dataset.from_dict({"row_id": range(300), "x": points.tolist()})
+    fixed = {"batch_size": 64, "random_state": 42, "reassignment_ratio": 0.01, "init_size": 192}
+    by_hand = cluster.MiniBatchKMeans(12, init=points[:12], n_init=1, **fixed).fit(points)
+    authors = Coverage(["x"], 12, 64, fidelity="authors").fit(pool)
+    np.testing.assert_allclose(authors.centres, by_hand.cluster_centers_)
+    corrected = Coverage(["x"], 12, 64).fit(pool)
+    scaled = (points[hash_order(pool, 42)] - points.mean(axis=0)) / points.std(axis=0)
+    by_hand = cluster.MiniBatchKMeans(12, init="random", n_init=3, **fixed).fit(scaled)
+    np.testing.assert_allclose(corrected.centres, by_hand.cluster_centers_)
 
 
 def test_a_shuffle_changes_no_centre():
