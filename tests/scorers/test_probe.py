@@ -184,6 +184,14 @@ def test_bad_rows_have_no_losses_and_say_why(qwen):
     assert texts["video_dependence_status"] == ["no_question"] and texts["temporal_verdict"] == [None]
 
 
+def test_rows_of_one_prompt_are_sampled_each_for_itself(qwen):
+    row = pool_of("qwen3_vl")[0]
+    found = Probe(qwen, LABELS, samples=3, max_new_tokens=5, verdict="none")(
+        columns([row, {**row, "completion": " another"}])
+    )["sampled_answers"]
+    assert found[0] != found[1]
+
+
 def test_keywords_are_named_as_such_and_need_no_verdict_of_the_model(qwen):
     found = Probe(qwen, LABELS, samples=0, verdict="keywords")(columns(pool_of("qwen3_vl")[5:]))
     assert found["temporal_verdict"] == ["Static", "Temporal", "Static"]
