@@ -63,7 +63,13 @@ if TYPE_CHECKING:
         WeightedSum,
     )
     from hf_datasel.scorers.coido import WeightScorer
-    from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
+    from hf_datasel.scorers.goal import (
+        CoverageFeatures,
+        GoalBins,
+        LeakGuard,
+        QuestionAnswerPairs,
+        probe_descriptors,
+    )
     from hf_datasel.scorers.weighted_sum import Indicator
     from hf_datasel.selectors import (
         GOAL_PROFILES,
@@ -172,6 +178,7 @@ __all__ = [
     "Published",
     "QuRating",
     "QualityClassifier",
+    "QuestionAnswerPairs",
     "Random",
     "Recipe",
     "RepresentationFilter",
@@ -272,7 +279,7 @@ _ROOMS = {
         "WeightedSum",
     ],
     "scorers.coido": ["WeightScorer"],
-    "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
+    "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "QuestionAnswerPairs", "probe_descriptors"],
     "scorers.weighted_sum": ["Indicator"],
     "selectors": [
         "AboveThreshold",

@@ -117,6 +117,15 @@ def test_recipes_that_differ_in_more_than_rows_are_refused(files, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_control_of_a_goal_keeps_the_rules_of_its_builder(files, tmp_path):
+    goal = {"GoalBuilder": {"column": "response_length", "count": 1, "unique": ["prompt"], "seed": 5}}
+    file = write_recipe(files[0].parent, "goal", goal)
+    control = Comparison(load_recipes([file]), tmp_path).selections["uniform 10x"].rule
+    assert (control["rule"], control["count"], control["unique"], control["seed"]) == (
+        "UniformControl", 10, ["prompt"], 5,
+    )  # fmt: skip
+
+
 def test_the_command_line_says_the_same(files, study, capsys):
     folder, results = study
     assert main(["compare", *map(str, files), "--output-dir", str(folder), "--points", "2", "--dry-run"]) == 0
