@@ -213,7 +213,9 @@ def contract_problems(recipes: Mapping[str, Recipe]) -> list[str]:
     if not recipes:
         return ["`recipes` is empty, expected at least one."]
     problems = [
-        f"`{name}` has no `train` section, expected one. Add it, or leave this recipe out." for name, its in recipes.items() if its.train is None
+        f"`{name}` has no `train` section, expected one. Add it, or leave this recipe out."
+        for name, its in recipes.items()
+        if its.train is None
     ]
     problems += [f"`{name}` is the name of a baseline, expected another." for name in recipes if _is_baseline(name)]
     first, *others = recipes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from hf_datasel.rows.vision import IMAGES, VIDEOS
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 
 def with_frames(
@@ -92,6 +95,7 @@ def _frames_of_row(
         return {"images": None}
     try:
         frames = [frame for video in videos for frame in sample_frames(video, count, rate, max_pixels)]
-    except UnreadableMedia:
+    except UnreadableMedia as error:
+        logger.warning("A row has no frames: %s", error)
         return {"images": None}
     return {"images": frames}

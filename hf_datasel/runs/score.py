@@ -17,6 +17,7 @@ from hf_datasel.rows import Labels, refuse_overlap, with_row_ids
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only, with_encoded_media
 from hf_datasel.rows.journal import resumed, using_journal
+from hf_datasel.rows.vision import refuse_urls
 from hf_datasel.runs.runners import RUNNERS, Runner, spread
 
 
@@ -54,7 +55,8 @@ def score(
         processes: how many workers; one per GPU where there are GPUs.
 
     Raises:
-        BadRow: the pool is no `Dataset` or empty, or a column that a scorer writes is in it already, or another scorer's.
+        BadRow: the pool is no `Dataset` or empty, or a column that a scorer writes is in it already, or another scorer's, or it
+            names media on the network.
         OverlapError: a scorer's anchors occur in the pool.
         ValueError: an unknown runner, or one that is given no journal.
         DataselError: a worker failed; what is finished is kept.
@@ -126,6 +128,7 @@ def check_pool(pool: Dataset, scorers: Sequence[Any]) -> None:
         )
     if len(pool) == 0:
         raise BadRow("`pool` has no rows, expected at least one.")
+    refuse_urls(pool)
     there = list(pool.column_names)
     for scorer in scorers:
         _check_columns(there, scorer)

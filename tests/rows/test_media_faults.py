@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Picture
 
-from hf_datasel import Labels, Perplexity, Proxy
+from hf_datasel import Labels, Perplexity, Proxy, ResponseLength, score
 from hf_datasel.errors import BadRow
 from hf_datasel.rows import token_row, with_frames
 from hf_datasel.rows.reader import load_reader
@@ -40,7 +40,7 @@ def texts(prompt: str, **media: Any) -> dict[str, Any]:
 TABLE: list[tuple[str, dict[str, Any], str]] = [
     ("an image", texts("MARK what?", images=ONE), "ok"),
     ("a row of text among images", texts("what?", images=[]), "ok"),
-    ("no picture at all", texts("MARK what?", images=[b"no picture"]), "unreadable_image: Unidentified"),
+    ("no picture at all", texts("MARK what?", images=[b"no picture"]), "unreadable_image: Unidentified.* image file bytes$"),
     ("a picture cut off", texts("MARK what?", images=[png(1)[:100]]), "unreadable_image"),
     ("an opened picture cut off", texts("MARK what?", images=[Picture.open(io.BytesIO(png(1)[:-40]))]), "unreadable_image: "),
     ("a missing file", texts("MARK what?", images=[NAMED]), "unreadable_image: FileNotFoundError"),
@@ -124,6 +124,25 @@ def test_videos_without_frames_say_so_and_urls_end_the_run(vlm_folder: Any, tmp_
     remote = Dataset.from_dict({"video": ["https://example.org/a.mp4"], "text": ["what?"]})
     with pytest.raises(BadRow, match="nothing here goes to the network"):
         with_frames(remote)
+
+
+@pytest.mark.parametrize(
+    ("column", "feature", "values"),
+    [
+        ("image", Image(), [None, {"bytes": None, "path": URL}]),
+        ("images", List(Image()), [[], [{"bytes": png(1), "path": None}, {"bytes": None, "path": URL}]]),
+        ("videos", List(Value("string")), [None, ["a.mp4", URL]]),
+        ("image", Value("string"), ["a.png", URL]),
+    ],
+)
+def test_urls_are_said_before_anything_runs(column: str, feature: Any, values: list[Any]) -> None:
+    features = Features({"text": Value("string"), column: feature})
+    pool = Dataset.from_list([{"text": "what?", column: value} for value in values], features=features)
+    with pytest.raises(BadRow, match=f"`{column}` has '{URL}', expected media in the dataset or local files"):
+        score(pool, ResponseLength())
+    assert len(score(pool.select([0]), ResponseLength())) == 1
+    named = [{"text": "what?", "image": {"bytes": png(1), "path": URL}}]
+    score(Dataset.from_list(named, features=Features({"text": Value("string"), "image": Image()})), ResponseLength())
 
 
 def test_broken_images_in_a_dataset_neither_stop_a_map_nor_vanish(vlm_folder: Any) -> None:
