@@ -80,7 +80,7 @@ class Run:
         key = spec_key({"scorers": specs, "rows": self.contents, "read": self._read(scorers)})
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
-            return self._join(folder / "scores.parquet")
+            return self.joined(folder / "scores.parquet")
         began = time.monotonic()
         scored = score(
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
@@ -93,7 +93,7 @@ class Run:
             folder / "done.json",
             {"key": key, "scorers": specs, "rows": len(scored), "seconds": time.monotonic() - began},
         )
-        return self._join(folder / "scores.parquet")
+        return self.joined(folder / "scores.parquet")
 
     def _read(self, scorers: Sequence[Scorer | Learner]) -> dict[str, str]:
         """Digests of the columns, beside the rows' content, that decide what the scorers write."""
@@ -222,7 +222,12 @@ class Run:
         warmed = section.warm_up.fit(section.proxy, self.pool, self.recipe.pool.labels, self.folder / "warm_up")
         return warmed.proxy, set(warmed.seen_row_ids)
 
-    def _join(self, scores: Path) -> Dataset:
+    def joined(self, scores: Path) -> Dataset:
+        """The pool with the columns of `scores.parquet`.
+
+        Raises:
+            DataselError: it holds other rows than the pool.
+        """
         from datasets import Dataset, concatenate_datasets
 
         columns = Dataset.from_parquet(str(scores), cache_dir=str(self.folder / "scores" / ".cache"))
