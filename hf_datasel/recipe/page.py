@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hf_datasel.recipe.schema import Recipe
 
 PAGE = "report.html"
+OWN = "the selection"  # what the page calls the recipe's own, in the middle of sentences
 
 
 def report(folder: str | Path, path: str | Path | None = None) -> Path:
@@ -45,9 +46,9 @@ def report(folder: str | Path, path: str | Path | None = None) -> Path:
         )
     recipe = load_recipe(folder / "recipe.yaml")
     scored = Run(recipe, folder).joined(folder / "scores" / "scores.parquet")
-    results = read_json(folder / "results.json")
+    results = _renamed(read_json(folder / "results.json"))
     selections = {
-        arm: Selection.load(place, scored)
+        OWN if arm == SELECTED else arm: Selection.load(place, scored)
         for arm in (SELECTED, *recipe.rules_beside)
         if (place := folder / "selection" / ("" if arm == SELECTED else slug(arm))).joinpath("selection.json").is_file()
     }
@@ -74,6 +75,19 @@ def _words(recipe: Recipe) -> dict[str, str]:
         written(scorer)[0]: (inspect.getdoc(type(scorer)) or "").split("\n\n")[0].replace("\n", " ")
         for scorer in recipe.scorers
     }
+
+
+def _renamed(results: dict[str, Any]) -> dict[str, Any]:
+    """The results with the recipe's own arm called as the page calls it; of the rest, what the page shows."""
+    if not results:
+        return {}
+    arms, trained = (
+        [{**its, "arm": OWN if its["arm"] == SELECTED else its["arm"]} for its in results[key]]
+        for key in ("arms", "trained")
+    )
+    verdict = results["verdict"].replace(f"**{SELECTED}**", f"**{OWN}**")
+    shown = {key: results[key] for key in ("has_answers", "card")}
+    return {**shown, "arms": arms, "trained": trained, "verdict": verdict}
 
 
 def _costs(done: Mapping[str, Any], results: Mapping[str, Any]) -> list[dict[str, Any]]:

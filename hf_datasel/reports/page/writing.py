@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hf_datasel.selectors import Selection
 
 BUDGET = 24_000_000
-SCRIPTS = ("data", "words", "threshold", "histogram", "summary", "cards", "rows", "main")
+SCRIPTS = ("data", "words", "threshold", "histogram", "curve", "summary", "cards", "rows", "main")
 UTILITY = "ost_utility"
 
 

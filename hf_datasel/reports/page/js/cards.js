@@ -67,7 +67,7 @@ function chips(row) {
   const status = coded?.names[coded.codes[row]];
   if (status && status !== "ok") found.push(chip(status, "flag"));
   if (pool.copyOf.has(row)) found.push(chip(`${pool.copyOf.get(row).length} copies`, "flag"));
-  if (view.arm) found.push(pool.kept[view.arm].mask[row] ? chip(`in ${view.arm}`, "in") : chip(`not in ${view.arm}`));
+  if (view.arm && pool.kept[view.arm].mask[row]) found.push(chip(`in ${view.arm}`, "in"));
   if (view.group) found.push(chip(pool.groups[view.group].names[pool.groups[view.group].codes[row]]));
   return found;
 }
@@ -83,10 +83,25 @@ function rowHead(row) {
 function cardElement(row) {
   const body = make("div", { className: "card-body" }, picturesElement(row), chatElement(row));
   const card = make("article", { className: "card" }, rowHead(row), make("p", { className: "chips" }, ...chips(row)), body);
-  const open = make("button", { type: "button", className: "link open" }, "Open in the list");
+  const open = make("button", { type: "button", className: "link" }, "Open in the list");
   open.addEventListener("click", () => openRow(row));
-  card.append(open);
+  const all = make("button", { type: "button", className: "link", hidden: true }, "Read all");
+  all.addEventListener("click", () => {
+    body.className = "card-body whole";
+    all.hidden = true;
+    open.focus({ preventScroll: true });
+  });
+  card.append(make("p", { className: "card-links" }, all, open));
   return card;
+}
+
+// Only what is cut off fades out, and offers to be read.
+function markCut() {
+  for (const body of document.querySelectorAll(".card-body:not(.whole)")) {
+    const cut = body.scrollHeight > body.clientHeight + 4;
+    body.classList.toggle("more-below", cut);
+    body.parentElement.querySelector(".card-links .link").hidden = !cut;
+  }
 }
 
 function factsElement(row) {
@@ -124,6 +139,7 @@ function showExamples() {
     byId(name).querySelector(".cards").replaceChildren(...rows.map(cardElement));
     byId(name).querySelector(".more").hidden = rows.length >= order.length || rows.length < shown[name];
   }
+  markCut();
 }
 
 function startCards() {

@@ -19,7 +19,7 @@ function axisOf({ values }, marks) {
     [low, high] = [low - reach, high + reach];
   }
   const width = (2 * (at(0.75) - at(0.25))) / Math.cbrt(values.length);
-  const bins = width > 0 ? Math.min(80, Math.max(9, Math.round((high - low) / width))) : 9;
+  const bins = width > 0 ? Math.min(80, Math.max(values.length > 200 ? 24 : 9, Math.round((high - low) / width))) : 9;
   const edges = Array.from({ length: bins + 1 }, (_, i) => low + ((high - low) * i) / bins);
   return { low, high, edges, outside: [values.length - countFrom({ values }, low), values.findIndex((v) => v <= high)] };
 }
@@ -182,13 +182,14 @@ function showLine() {
 }
 
 function startChart() {
-  on("view", drawChart);
-  on("line", showLine);
+  on("view", () => { drawChart(); drawCurve(); });
+  on("line", () => { showLine(); curve?.redraw(false); });
   let width = 0;
   new ResizeObserver(() => {
     if (!chart || byId("chart").clientWidth === width) return;
     width = byId("chart").clientWidth;
     chart.setSize({ width, height: 260 });
+    curve?.setSize({ width: byId("gain-chart").clientWidth, height: 130 });
     showLine();
   }).observe(byId("chart"));
 }

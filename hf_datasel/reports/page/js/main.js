@@ -10,6 +10,7 @@ function startTheme() {
     button.textContent = isDark() ? "Light" : "Dark";
     button.ariaLabel = isDark() ? "Switch to light" : "Switch to dark";
     chart?.redraw(false);
+    curve?.redraw(false);
   };
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
@@ -26,7 +27,8 @@ function showLede() {
   byId("lede").replaceChildren(
     about.about ? make("span", {}, `${about.about} `) : "",
     make("span", {}, chosen ? `${rowsOf(chosen.count)} of ${whole(pool.ids.length)} (${percent(chosen.count, pool.ids.length)}) were kept by ` : `${rowsOf(pool.ids.length)}, ${whole(scored)} of them scored; nothing was selected yet.`),
-    chosen ? make("code", {}, rule) : "",
+    // A long rule is written out where it is told how everything was made.
+    chosen ? make("code", {}, rule.length > 100 ? `${rule.split("(")[0]}(\u2026)` : rule) : "", chosen ? "." : "",
   );
 }
 

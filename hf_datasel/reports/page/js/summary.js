@@ -29,19 +29,6 @@ function measureBeside() {
   beside.push(sumOver(null));
 }
 
-function armChoice() {
-  const names = Object.keys(about.selections);
-  if (names.length < 2) return view.arm;
-  const select = make("select", { id: "arm", ariaLabel: "Selection to compare with" }, ...names.map((name) => option(name, name, name === view.arm)));
-  select.addEventListener("change", () => {
-    view.arm = select.value;
-    tell("view");
-    tell("line");
-    byId("arm").focus();
-  });
-  return select;
-}
-
 function showFigures() {
   if (!ranking().values.length) return fillTable(byId("figures"), "No figures", ["No row has this score"], []);
   const { is_utility: gain, unit } = scoreNow();
@@ -55,14 +42,7 @@ function showFigures() {
     line("Lowest", (its) => number(its.scored ? its.lowest : NaN)),
   ];
   if (gain) table.push(line("Below zero", (its) => whole(its.harmful)));
-  const old = byId("figures");
-  if (old.dataset.of === `${view.score} ${view.arm}`) {
-    // Only the figures that move: a choice somebody has just opened must stay open.
-    [...old.tBodies[0].rows].forEach((row, place) => (row.cells[1].textContent = table[place][1]));
-  } else {
-    fillTable(old, "The rows kept at the line, beside those of the run", ["", "At the line", ...(view.arm ? [armChoice()] : []), "All rows"], table);
-    old.dataset.of = `${view.score} ${view.arm}`;
-  }
+  fillTable(byId("figures"), "The rows kept at the line, beside those of the run", ["", "At the line", ...(view.arm ? [view.arm] : []), "All rows"], table);
   byId("gain-words").textContent = gain
     ? `Expected gain is the sum of the utilities of the kept rows, in ${unit}: to first order, how far one step on each of them alone lowers the anchors\u2019 loss. Steps do not simply add up, and copies count twice, so compare cuts by it; it is no forecast.`
     : "Sum and mean are of this score. It is not a loss, so there is no expected gain to read off it.";
@@ -191,7 +171,6 @@ function showMade() {
 function startSummary() {
   on("view", () => {
     measureBeside();
-    byId("figures").dataset.of = "";
     byId("score-words").textContent = [scoreNow().words, "Higher means keep."].filter((text, place) => text && (!place || !/higher means keep/i.test(scoreNow().words))).join(" ");
     byId("keep-positive").hidden = !scoreNow().is_utility;
     byId("keep-as-run").textContent = view.arm ? `As many as ${view.arm}` : "The better half";
@@ -210,6 +189,15 @@ function startSummary() {
   score.replaceChildren(...about.scores.map(({ name }) => option(name, name)));
   score.addEventListener("change", () => chooseScore(score.value));
   byId("score-choice").hidden = about.scores.length < 2;
+  const arm = byId("arm");
+  const arms = Object.keys(about.selections);
+  byId("arm-choice").hidden = arms.length < 2;
+  arm.replaceChildren(...arms.map((name) => option(name, name)));
+  arm.addEventListener("change", () => {
+    view.arm = arm.value;
+    tell("view");
+    tell("line");
+  });
   const group = byId("group");
   byId("groups").hidden = !about.groups.length;
   group.replaceChildren(...about.groups.map((name) => option(name, name)));

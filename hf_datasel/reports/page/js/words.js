@@ -16,7 +16,7 @@ const minus = (text) => text.replace("-", "\u2212");
 
 function number(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "\u2013";
-  if (value === 0) return "0";
+  if (Number.isInteger(value) && Math.abs(value) < 1e9) return minus(whole(value));
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) {
     const [mantissa, power] = value.toExponential(digits - 1).split("e");
