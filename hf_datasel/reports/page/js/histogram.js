@@ -6,7 +6,7 @@ let handle = null;
 let axis = { low: 0, high: 1, edges: [], outside: [0, 0] };
 
 // Ends of the axis: where tails are heavy, the middle 99 %; else all.
-function axisOf({ values }, marks) {
+function axisOf({ values }, marks, zero) {
   const at = (share) => values[Math.min(values.length - 1, Math.max(0, Math.round((1 - share) * (values.length - 1))))];
   let [low, high] = [values[values.length - 1], values[0]];
   const [innerLow, innerHigh] = [at(0.005), at(0.995)];
@@ -20,7 +20,10 @@ function axisOf({ values }, marks) {
   }
   const width = (2 * (at(0.75) - at(0.25))) / Math.cbrt(values.length);
   const bins = width > 0 ? Math.min(80, Math.max(values.length > 200 ? 24 : 9, Math.round((high - low) / width))) : 9;
-  const edges = Array.from({ length: bins + 1 }, (_, i) => low + ((high - low) * i) / bins);
+  const step = (high - low) / bins;
+  if (zero && low < 0 && high > 0) [low, high] = [-Math.ceil(-low / step) * step, Math.ceil(high / step) * step]; // no bar across zero
+  const number = Math.round((high - low) / step);
+  const edges = Array.from({ length: number + 1 }, (_, i) => low + step * i);
   return { low, high, edges, outside: [values.length - countFrom({ values }, low), values.findIndex((v) => v <= high)] };
 }
 
@@ -51,7 +54,7 @@ function drawChart() {
     place.replaceChildren(make("p", { className: "empty" }, "No row has this score, so there is nothing to draw and nothing to cut."));
     return;
   }
-  axis = axisOf(its, [line(), ...(scoreNow().is_utility ? [0] : [])]);
+  axis = axisOf(its, [line(), ...(scoreNow().is_utility ? [0] : [])], scoreNow().is_utility);
   const totals = counted(its.order, its.scores, axis);
   const data = [axis.edges, [...totals, null]];
   const drawn = outlined();
