@@ -58,7 +58,7 @@ def group_columns(scored: Dataset, scores: Sequence[str], text_field: str) -> di
         if own or kind not in ("string", "large_string", "bool", "int8", "int16", "int32", "int64"):
             continue
         coded = coded_texts(scored[name][:])
-        if 2 <= len(coded["names"]) <= min(MOST_GROUPS, len(scored) // 2):
+        if 2 <= len(coded["names"]) <= min(MOST_GROUPS, max(2, len(scored) // 2)):
             groups[name] = coded
     return groups
 
@@ -101,4 +101,4 @@ def _is_media(feature: Any) -> bool:
 
 def _is_number(scored: Dataset, name: str) -> bool:
     kind = str(getattr(scored.features[name], "dtype", ""))
-    return kind.startswith(("float", "int", "uint", "double"))
+    return kind.startswith(("float", "int", "uint", "double", "null"))
