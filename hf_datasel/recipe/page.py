@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import DataselError
+from hf_datasel.hub.tree import without_places
 from hf_datasel.recipe.columns import written
 from hf_datasel.recipe.files import read_json, slug
 from hf_datasel.recipe.loading import load_recipe
@@ -48,7 +49,7 @@ def report(folder: str | Path, path: str | Path | None = None) -> Path:
     scored = Run(recipe, folder).joined(folder / "scores" / "scores.parquet")
     results = _renamed(read_json(folder / "results.json"))
     selections = {
-        OWN if arm == SELECTED else arm: Selection.load(place, scored)
+        OWN if arm == SELECTED else arm: without_places(Selection.load(place, scored))
         for arm in (SELECTED, *recipe.rules_beside)
         if (place := folder / "selection" / ("" if arm == SELECTED else slug(arm))).joinpath("selection.json").is_file()
     }

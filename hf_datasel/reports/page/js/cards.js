@@ -131,13 +131,23 @@ function nearestToLine(count) {
   return order.slice(from, from + count);
 }
 
+// Of few rows each is shown once: the better half as best, the other as worst.
+function pickedExamples() {
+  const { order } = ranking();
+  if (order.length < 9) {
+    const half = Math.ceil(order.length / 2);
+    return { best: order.slice(0, half), borderline: [], worst: order.slice(half).reverse() };
+  }
+  return { best: order.slice(0, shown.best), borderline: nearestToLine(shown.borderline), worst: order.slice(-shown.worst).reverse() };
+}
+
 function showExamples() {
   const { order } = ranking();
   byId("examples").hidden = !order.length;
-  const picked = { best: order.slice(0, shown.best), borderline: nearestToLine(shown.borderline), worst: order.slice(-shown.worst).reverse() };
-  for (const [name, rows] of Object.entries(picked)) {
+  for (const [name, rows] of Object.entries(pickedExamples())) {
+    byId(name).hidden = !rows.length;
     byId(name).querySelector(".cards").replaceChildren(...rows.map(cardElement));
-    byId(name).querySelector(".more").hidden = rows.length >= order.length || rows.length < shown[name];
+    byId(name).querySelector(".more").hidden = order.length < 9 || rows.length >= order.length || rows.length < shown[name];
   }
   markCut();
 }

@@ -55,31 +55,36 @@ function drawChart() {
     return;
   }
   axis = axisOf(its, [line(), ...(scoreNow().is_utility ? [0] : [])], scoreNow().is_utility);
-  const totals = counted(its.order, its.scores, axis);
-  const data = [axis.edges, [...totals, null]];
+  axis.totals = counted(its.order, its.scores, axis);
   const drawn = outlined();
-  if (drawn) {
-    const chosen = counted(its.order.filter((row) => pool.kept[view.arm].mask[row]), its.scores, axis);
-    data.push([...chosen, chosen[chosen.length - 1]]);
-  }
+  axis.chosen = drawn ? counted(its.order.filter((row) => pool.kept[view.arm].mask[row]), its.scores, axis) : null;
   place.replaceChildren();
-  chart = new uPlot(chartOptions(place.clientWidth, drawn), data, place);
+  chart = new uPlot(chartOptions(place.clientWidth, drawn), bars(), place);
   addHandle();
   legend(drawn);
 }
 
+// What is kept stands at the foot of each bar, so that the bar under the line shows both parts in their true size.
+function bars() {
+  const { values } = ranking();
+  const from = Math.max(line(), axis.low);
+  const kept = axis.totals.map((total, bin) => {
+    const [left, right] = [axis.edges[bin], axis.edges[bin + 1]];
+    if (left >= from) return total;
+    const isLast = bin === axis.totals.length - 1;
+    if (right <= from && !isLast) return 0;
+    const above = isLast ? values.findIndex((value) => value <= axis.high) : countFrom({ values }, right);
+    return Math.min(total, Math.max(0, countFrom({ values }, from) - above));
+  });
+  const data = [axis.edges, [...axis.totals, null], [...kept, null]];
+  if (axis.chosen) data.push([...axis.chosen, axis.chosen[axis.chosen.length - 1]]);
+  return data;
+}
+
 function chartOptions(width, drawn) {
   const tick = { stroke: () => look("--faint"), font: "12px system-ui, sans-serif", ticks: { show: false } };
-  const series = [{}, {
-    paths: uPlot.paths.bars({ size: [1, Infinity], align: 1, gap: 1 }), points: { show: false }, width: 0,
-    fill: (plot) => {
-      const { left, width: across } = plot.bbox;
-      const at = Math.min(1, Math.max(0, (plot.valToPos(line(), "x", true) - left) / across));
-      const shade = plot.ctx.createLinearGradient(left, 0, left + across, 0);
-      for (const [stop, colour] of [[0, "--dropped"], [at, "--dropped"], [at, "--kept"], [1, "--kept"]]) shade.addColorStop(stop, look(colour));
-      return shade;
-    },
-  }];
+  const bar = { paths: uPlot.paths.bars({ size: [1, Infinity], align: 1, gap: 1 }), points: { show: false }, width: 0 };
+  const series = [{}, { ...bar, fill: () => look("--dropped") }, { ...bar, fill: () => look("--kept") }];
   if (drawn) {
     series.push({ paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, width: 1.75, stroke: () => look("--ink") });
   }
@@ -169,7 +174,8 @@ function rowByRow(way) {
 
 function showLine() {
   if (!chart) return;
-  chart.redraw(false);
+  chart.setData(bars(), false);
+  chart.redraw();
   const width = chart.over.clientWidth;
   const at = Math.min(width, Math.max(0, chart.valToPos(line(), "x")));
   handle.style.transform = `translateX(${at}px)`;

@@ -26,7 +26,7 @@ function showLede() {
   const scored = ranking().values.length;
   byId("lede").replaceChildren(
     about.about ? make("span", {}, `${about.about} `) : "",
-    make("span", {}, chosen ? `${rowsOf(chosen.count)} of ${whole(pool.ids.length)} (${percent(chosen.count, pool.ids.length)}) were kept by ` : `${rowsOf(pool.ids.length)}, ${whole(scored)} of them scored; nothing was selected yet.`),
+    make("span", {}, chosen ? `${rowsOf(chosen.count)} of ${whole(pool.ids.length)} (${percent(chosen.count, pool.ids.length)}) were kept by ` : `${rowsOf(pool.ids.length)}, ${scored === pool.ids.length ? "all" : whole(scored)} scored; nothing was selected yet.`),
     // A long rule is written out where it is told how everything was made.
     chosen ? make("code", {}, rule.length > 100 ? `${rule.split("(")[0]}(\u2026)` : rule) : "", chosen ? "." : "",
   );

@@ -166,6 +166,8 @@ function startRows() {
     });
   }
   const list = byId("list");
+  // As high as a short pool needs; the same for every search, so that nothing jumps while somebody types.
+  document.documentElement.style.setProperty("--list", `${Math.max(260, pool.ids.length * HEIGHT)}px`);
   list.addEventListener("scroll", drawList, { passive: true });
   list.addEventListener("keydown", (event) => {
     const page = Math.max(1, Math.floor(list.clientHeight / HEIGHT) - 1);

@@ -30,7 +30,7 @@ function measureBeside() {
 }
 
 function showFigures() {
-  if (!ranking().values.length) return fillTable(byId("figures"), "No figures", ["No row has this score"], []);
+  if (!ranking().values.length) return;
   const { is_utility: gain, unit } = scoreNow();
   const columns = [atTheLine(), ...beside];
   const line = (name, value) => [name, ...columns.map(value)];
@@ -172,6 +172,7 @@ function startSummary() {
   on("view", () => {
     measureBeside();
     byId("score-words").textContent = [scoreNow().words, "Higher means keep."].filter((text, place) => text && (!place || !/higher means keep/i.test(scoreNow().words))).join(" ");
+    for (const id of ["controls", "keys"]) byId(id).hidden = !ranking().values.length;
     byId("keep-positive").hidden = !scoreNow().is_utility;
     byId("keep-as-run").textContent = view.arm ? `As many as ${view.arm}` : "The better half";
     showFlags();
