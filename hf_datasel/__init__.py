@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hf_datasel.proxy import Endpoint, Proxy
     from hf_datasel.proxy.gradient_store import GradientStore
     from hf_datasel.recipe import Recipe, Run, compare, load_recipe
+    from hf_datasel.reports import write_report
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score, store_gradients
     from hf_datasel.scorers import (
@@ -217,6 +218,7 @@ __all__ = [
     "tiny_validation",
     "weighted_sum",
     "with_row_ids",
+    "write_report",
 ]
 
 _ROOMS = {
@@ -242,6 +244,7 @@ _ROOMS = {
     "proxy": ["Endpoint", "Proxy"],
     "proxy.gradient_store": ["GradientStore"],
     "recipe": ["Recipe", "Run", "compare", "load_recipe"],
+    "reports": ["write_report"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score", "store_gradients"],
     "scorers": [

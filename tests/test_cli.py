@@ -79,7 +79,9 @@ def test_the_report_of_a_run_shows_what_the_run_found(finished, tmp_path, capsys
     told = json.loads(re.search(r'id="about">([^<]*)</script>', page.read_text(encoding="utf-8")).group(1))
     results = json.loads((finished / "results.json").read_text())
     assert told["rows"] == 40 and told["has_tokens"] and told["title"] == "Quickstart of hf_datasel"
-    assert told["scores"][0]["name"] == "ost_utility" and told["scores"][0]["words"].startswith("Utility: fall in anchor loss")
+    assert told["scores"][0]["name"] == "ost_utility" and told["scores"][0]["words"].startswith(
+        "Utility: fall in anchor loss"
+    )
     assert list(told["selections"]) == ["the selection", "random"]
     assert [arm["heldout_loss"] for arm in told["results"]["arms"]] == [arm["heldout_loss"] for arm in results["arms"]]
     assert [line["what"] for line in told["costs"]] == [

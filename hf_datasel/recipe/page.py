@@ -51,7 +51,9 @@ def report(folder: str | Path, path: str | Path | None = None) -> Path:
     selections = {
         OWN if arm == SELECTED else arm: without_places(Selection.load(place, scored))
         for arm in (SELECTED, *recipe.rules_beside)
-        if (place := folder / "selection" / ("" if arm == SELECTED else slug(arm))).joinpath("selection.json").is_file()
+        if (place := folder / "selection" / ("" if arm == SELECTED else slug(arm)))
+        .joinpath("selection.json")
+        .is_file()
     }
     card = recipe.publish
     return write_report(

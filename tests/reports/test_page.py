@@ -32,12 +32,16 @@ def test_every_score_group_and_copy_is_in_the_file(tmp_path):
     page = numbered_report(tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
     (table,) = parts(page, "columns")
     scored = numbered(300)
-    assert table["scores"]["ost_utility"] == scored["ost_utility"][:]  # to the last bit: the line must cut where rules do
+    assert (
+        table["scores"]["ost_utility"] == scored["ost_utility"][:]
+    )  # to the last bit: the line must cut where rules do
     assert [table["groups"]["kind"]["names"][code] for code in table["groups"]["kind"]["codes"]] == scored["kind"][:]
     assert table["copies"] == [[0, 299]]
     assert sorted(table["kept"]["the selection"]) == list(range(239, 299))
     assert about(page)["selections"] == {"the selection": "TopCount(column='ost_utility', count=60)"}
-    texts = {row: value for block in parts(page, "texts") for row, value in zip(block["rows"], block["values"], strict=True)}
+    texts = {
+        row: value for block in parts(page, "texts") for row, value in zip(block["rows"], block["values"], strict=True)
+    }
     assert sorted(texts) == list(range(300))
     assert texts[7][0] == [["prompt", "How many?", 0, 0], ["completion", "row number 7", 1, 0]]
 
@@ -50,7 +54,9 @@ def test_a_page_of_markup_holds_no_element_that_rows_brought(tmp_path):
     page = evil_report(tmp_path / "evil.html").read_text(encoding="utf-8")
     assert "window.hacked" in page  # it is there, as text
     opened = re.findall(r"<(script|img|svg)\b([^>]*)>", page)
-    assert len([its for its in opened if its[0] == "script"]) == 7  # about, columns, texts, tokens, pictures, uPlot, ours
+    assert (
+        len([its for its in opened if its[0] == "script"]) == 7
+    )  # about, columns, texts, tokens, pictures, uPlot, ours
     assert [its for its in opened if its[0] != "script"] == []
     assert page.count("</script>") == 7
 
@@ -62,7 +68,9 @@ def test_scripts_and_styles_are_those_the_policy_names_and_none_else(tmp_path):
     inline = re.findall(r"<(?:script|script type=\"module\"|style)>(.*?)</(?:script|style)>", page, flags=re.DOTALL)
     hashes = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline}
     assert hashes == set(re.findall(r"'sha256-([^']*)'", policy)) and len(hashes) == 3
-    assert not re.search(r"\son[a-z]+=|\sstyle=|(?:src|href)=\"(?!data:,|#)", page.replace(policy, "").split("<script")[0])
+    assert not re.search(
+        r"\son[a-z]+=|\sstyle=|(?:src|href)=\"(?!data:,|#)", page.replace(policy, "").split("<script")[0]
+    )
 
 
 def test_the_library_is_the_one_whose_version_is_written_down():
@@ -92,13 +100,28 @@ def test_what_goes_beyond_the_budget_is_left_out_and_the_rest_is_whole(tmp_path)
     assert path.stat().st_size < 2_000_000 and 300 < len(rows) < 1000
     best = np.argsort(-np.asarray(scored["s"][:]))
     assert {int(best[0]), int(best[-1]), int(best[999])} <= set(rows)
-    assert all(value[0][0][1] == texts[row] for block in blocks for row, value in zip(block["rows"], block["values"], strict=True))
+    assert all(
+        value[0][0][1] == texts[row]
+        for block in blocks
+        for row, value in zip(block["rows"], block["values"], strict=True)
+    )
 
 
 def test_turns_of_every_format():
-    chat = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]
-    assert [turn[:3] for turn in said({"messages": chat})] == [["system", "Be kind.", 0], ["user", "Hi", 0], ["assistant", "Yo", 1]]
-    assert [turn[:3] for turn in said({"prompt": chat[:2], "completion": chat[2:]})][1:] == [["user", "Hi", 0], ["assistant", "Yo", 1]]
+    chat = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yo"},
+    ]
+    assert [turn[:3] for turn in said({"messages": chat})] == [
+        ["system", "Be kind.", 0],
+        ["user", "Hi", 0],
+        ["assistant", "Yo", 1],
+    ]
+    assert [turn[:3] for turn in said({"prompt": chat[:2], "completion": chat[2:]})][1:] == [
+        ["user", "Hi", 0],
+        ["assistant", "Yo", 1],
+    ]
     assert said({"conversations": [{"from": "gpt", "value": "Yo"}]}) == [["gpt", "Yo", 1, 0]]
     assert said({"story": "Once"}, "story") == [["text", "Once", 1, 0]]
     assert said({"input_ids": [1, 2]}) == []
@@ -115,7 +138,9 @@ def test_thumbnails_are_small_and_what_cannot_be_read_says_why():
     assert pictures(rows[1]) == [["", "cat.png: no such file"]]
     assert pictures(rows[2]) == [["", "dog.png: not readable (UnidentifiedImageError)"]]
     assert pictures({"images": [None]}) == [["", "image missing"]]
-    assert pictures({"image": {"bytes": None, "path": "https://example.org/a.png"}})[0][1].endswith("it is on the network")
+    assert pictures({"image": {"bytes": None, "path": "https://example.org/a.png"}})[0][1].endswith(
+        "it is on the network"
+    )
     assert pictures({"images": [png("red")] * 6})[-1][1] == " and 2 more"
 
 

@@ -116,7 +116,11 @@ def test_dragging_the_line_changes_every_figure(look, numbers):
     assert seen[0][0] > seen[1][0] > seen[2][0] == at(page)
     threshold = at(page)
     scored = numbered(300)
-    kinds = [kind for kind, score in zip(scored["kind"], scored["ost_utility"], strict=True) if score is not None and score >= threshold]
+    kinds = [
+        kind
+        for kind, score in zip(scored["kind"], scored["ost_utility"], strict=True)
+        if score is not None and score >= threshold
+    ]
     shares = page.locator("#shares tbody tr").all_inner_texts()
     assert shares[0].split()[-3:] == [str(kinds.count("a")), "of", "200"]
     assert f"{100 * kinds.count('a') / len(kinds):.1f}" in shares[0]
@@ -228,7 +232,14 @@ def test_markup_in_rows_is_shown_and_never_run(look, tmp_path, policy):
     assert page.evaluate("window.hacked") is None
     assert page.locator("img[src=x], svg").count() == 0
     assert page.title() == EVIL and page.locator("h1").inner_text() == EVIL
-    for place in ("#detail .said", "#detail .role", "#best .said", "#shares tbody th", "#constraint-body tbody th", "#list mark"):
+    for place in (
+        "#detail .said",
+        "#detail .role",
+        "#best .said",
+        "#shares tbody th",
+        "#constraint-body tbody th",
+        "#list mark",
+    ):
         assert page.locator(place).first.inner_text().strip(), place
     assert EVIL in page.locator("#detail .chat").inner_text()
     assert "window.hacked" in page.locator("#detail .placeholder").inner_text()
@@ -274,7 +285,9 @@ def test_the_policy_refuses_a_script_that_gets_in_and_every_request(browser, num
     page.evaluate(INTRUDER, address)
     assert page.evaluate("window.hacked") is None and asked == []
     open_door = tmp_path / "open.html"  # the same without the policy: that it is the policy which refuses
-    open_door.write_text(re.sub(r"<meta http-equiv[^>]*>", "", numbers.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    open_door.write_text(
+        re.sub(r"<meta http-equiv[^>]*>", "", numbers.read_text(encoding="utf-8"), count=1), encoding="utf-8"
+    )
     page.goto(open_door.as_uri())
     page.wait_for_selector("html[data-state=ready]")
     page.evaluate(INTRUDER, address)
@@ -360,7 +373,11 @@ def test_constraints_results_and_cost_are_told(look, tmp_path):
         "stages": {"quota": 60}, "divergence": {"kind": 0.125},
     }  # fmt: skip
     loss = {"mean": 2.5, "low": 2.4, "high": 2.6, "seeds": 3}
-    results = {"arms": [{"arm": "the selection", "rows": 60, "heldout_loss": loss}], "verdict": "", "has_answers": False}
+    results = {
+        "arms": [{"arm": "the selection", "rows": 60, "heldout_loss": loss}],
+        "verdict": "",
+        "has_answers": False,
+    }
     costs = [{"what": "scoring", "rows": 300, "seconds": 90.0}, {"what": "training", "rows": 60, "seconds": 30.0}]
     path = numbered_report(tmp_path / "report.html", build=build, results=results, costs=costs)
     page = look(path)

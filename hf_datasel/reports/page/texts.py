@@ -35,7 +35,10 @@ def said(row: Mapping[str, Any], text_field: str = PLAIN) -> list[list[Any]]:
         turns = _turns(dialogue, "message", None)
     else:
         turns = _turns(row.get(text_field), "text", True)
-    return [[role, text[:MOST_CHARACTERS], int(answer), max(0, len(text) - MOST_CHARACTERS)] for role, text, answer in turns]
+    return [
+        [role, text[:MOST_CHARACTERS], int(answer), max(0, len(text) - MOST_CHARACTERS)]
+        for role, text, answer in turns
+    ]
 
 
 def painted(texts: Any, values: Any) -> list[list[Any]] | None:

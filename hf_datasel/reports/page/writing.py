@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hf_datasel.selectors import Selection
 
 BUDGET = 24_000_000
+OWN_BYTES = 150_000  # of the page itself, its script and the words about the run
 SCRIPTS = ("data", "words", "threshold", "histogram", "curve", "summary", "cards", "rows", "main")
 UTILITY = "ost_utility"
 
@@ -63,8 +64,8 @@ def write_report(
     A histogram with a threshold to drag, shares of groups, rows to read (with thumbnails, and token by token where the
     scorer wrote utilities of tokens), search over all rows, and whatever is known of constraints, results and cost.
 
-    All scores are in the file. Texts, tokens and pictures go in until `budget` is spent, those of rows near the top, the
-    bottom and the cut first; the page says of which rows it has none.
+    All scores are in the file. Texts go in until `budget` is spent, utilities of tokens until a sixth of it is, pictures until
+    a third is, those of rows near the top, the bottom and the cut first; the page says of how many rows it has them.
 
     Args:
         scored: N rows with at least one score.
@@ -109,18 +110,13 @@ def write_report(
         "made": _made(chosen),
     }  # fmt: skip
     columns = packed(table)
-    room = budget - len(columns) - 150_000  # the page itself, its script and the words about it
-    texts = blocks(_texts(scored, order, about_page["facts"], text_field), int(room * (0.6 if _heavy(scored) else 1)))
-    room -= sum(map(len, texts))
-    tokens = blocks(_tokens(scored, order), room // (2 if about_page["has_pictures"] else 1))
-    room -= sum(map(len, tokens))
-    shown = blocks(_pictures(scored, order), room)
-    return _write(Path(path), _page(about_page, {"columns": [columns], "texts": texts, "tokens": tokens, "pictures": shown}))
-
-
-def _heavy(scored: Dataset) -> bool:
-    """Whether rows hold more than texts."""
-    return any(name in scored.column_names for name in (*TOKENS, *MEDIA_COLUMNS))
+    room = budget - len(columns) - OWN_BYTES
+    # What is only looked at row by row gets a share; the texts, which are searched, get what is left.
+    tokens = blocks(_tokens(scored, order), room // 6)
+    shown = blocks(_pictures(scored, order), room // 3)
+    texts = blocks(_texts(scored, order, about_page["facts"], text_field), room - sum(map(len, [*tokens, *shown])))
+    parts = {"columns": [columns], "texts": texts, "tokens": tokens, "pictures": shown}
+    return _write(Path(path), _page(about_page, parts))
 
 
 def _table(
@@ -131,7 +127,9 @@ def _table(
         "ids": [str(row_id) for row_id in scored[ROW_ID][:]],
         "scores": {name: [None if np.isnan(v) else v for v in its.tolist()] for name, its in values.items()},
         "status": {
-            name: coded_texts(scored[f"{name}{STATUS}"][:]) for name in names if f"{name}{STATUS}" in scored.column_names
+            name: coded_texts(scored[f"{name}{STATUS}"][:])
+            for name in names
+            if f"{name}{STATUS}" in scored.column_names
         },
         "groups": groups,
         "kept": {name: its.indices.tolist() for name, its in selections.items()},
@@ -191,7 +189,9 @@ def _page(about: Mapping[str, Any], parts: Mapping[str, Sequence[str]]) -> str:
     )
     told = json.dumps(about, default=str, allow_nan=False).replace("<", "\\u003c")
     data = [
-        f'<script type="text/plain" data-part="{name}">{block}</script>' for name, its in parts.items() for block in its
+        f'<script type="text/plain" data-part="{name}">{block}</script>'
+        for name, its in parts.items()
+        for block in its
     ]
     values = {
         "policy": policy, "title": html.escape(str(about["title"])), "style": style, "library": library,

@@ -43,25 +43,26 @@ async function readColumns() {
   pool.haystack = table.ids.map((id) => id.toLowerCase());
 }
 
-// Texts, tokens and pictures come block by block, so that the page answers while they do.
-async function readRows(onBlock) {
-  for (const element of blocks("texts")) {
-    const { rows, values } = await unpacked(element);
-    rows.forEach((row, place) => {
-      const [turns, facts] = values[place];
-      pool.turns[row] = turns;
-      pool.facts[row] = facts;
-      pool.haystack[row] = `${turns.map((turn) => turn[1]).join("\n")}\n${pool.ids[row]}`.toLowerCase();
-    });
-    onBlock();
+// Blocks of one kind in order; while one is read, the next is unpacked beside it.
+async function eachBlock(part, read) {
+  const elements = [...blocks(part)];
+  let next = elements.length ? unpacked(elements[0]) : null;
+  for (let i = 0; i < elements.length; i++) {
+    const { rows, values } = await next;
+    if (i + 1 < elements.length) next = unpacked(elements[i + 1]);
+    rows.forEach((row, place) => read(row, values[place]));
+    if (!i) tell("arrived");
   }
-  for (const part of ["tokens", "pictures"]) {
-    for (const element of blocks(part)) {
-      const { rows, values } = await unpacked(element);
-      rows.forEach((row, place) => pool[part].set(row, values[place]));
-      onBlock();
-    }
-  }
+}
+
+// They come block by block, so that the page answers while they do; what is looked at first comes first.
+async function readRows() {
+  for (const part of ["tokens", "pictures"]) await eachBlock(part, (row, value) => pool[part].set(row, value));
+  await eachBlock("texts", (row, [turns, facts]) => {
+    pool.turns[row] = turns;
+    pool.facts[row] = facts;
+    pool.haystack[row] = `${turns.map((turn) => turn[1]).join("\n")}\n${pool.ids[row]}`.toLowerCase();
+  });
 }
 
 // A ranking of the rows that have a score: best first, with sums, so that any cut is answered at once.

@@ -2,7 +2,7 @@
 
 const view = { score: about.scores[0].name, arm: Object.keys(about.selections)[0] ?? null, group: about.groups[0] ?? null };
 const lines = {};
-const listeners = { line: [], settled: [], view: [], rows: [] };
+const listeners = { line: [], settled: [], view: [], rows: [], arrived: [] };
 let settling = 0;
 
 const on = (what, listener) => listeners[what].push(listener);
