@@ -11,9 +11,9 @@ function measurePaint() {
   sizes.sort((a, b) => a - b);
   paintScale = sizes[Math.floor(0.98 * (sizes.length - 1))] || 0;
   byId("token-legend").replaceChildren(...(paintScale ? [
-    make("span", { className: "key" }, "token utility", make("span", { className: "ramp", ariaHidden: "true" },
-      ...[-5, -3, -1, 1, 3, 5].map((step) => make("i", { className: `token ${step < 0 ? "harms" : "helps"} t${Math.abs(step)}` })))),
-    make("span", { className: "key" }, `harms (dotted) \u2212${number(paintScale, 2)}`), make("span", { className: "key" }, `helps +${number(paintScale, 2)}`),
+    make("span", { className: "key" }, `token utility: harms (dotted) \u2212${number(paintScale, 2)}`),
+    make("span", { className: "key" }, make("span", { className: "ramp", ariaHidden: "true" },
+      ...[-5, -3, -1, 1, 3, 5].map((step) => make("i", { className: `token ${step < 0 ? "harms" : "helps"} t${Math.abs(step)}` }))), `+${number(paintScale, 2)} helps`),
   ] : []));
 }
 

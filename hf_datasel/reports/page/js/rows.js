@@ -152,6 +152,7 @@ function fillFilters() {
   byId("status").replaceChildren(option("", "any"), ...statuses.map((name, code) => option(String(code), name)));
   byId("order").replaceChildren(...[["best", "best first"], ["worst", "worst first"], ["line", "nearest the line"], ["pool", "as in the pool"]].map(([name, words]) => option(name, words, name === filter.order)));
   filter.value = filter.status = "";
+  byId("list-note").textContent = `An edge in blue: kept at the line.${view.arm ? ` A dot: in ${view.arm}.` : ""} Arrow keys walk the list once it has the focus.`;
 }
 
 function startRows() {

@@ -39,7 +39,7 @@ function showFigures() {
     line("of the pool", (its) => percent(its.rows, pool.ids.length)),
     line(gain ? "Expected gain" : "Sum", (its) => number(its.sum)),
     line("Mean", (its) => number(its.sum / its.scored)),
-    line("Lowest", (its) => number(its.scored ? its.lowest : NaN)),
+    line("Lowest score", (its) => number(its.scored ? its.lowest : NaN)),
   ];
   if (gain) table.push(line("Below zero", (its) => whole(its.harmful)));
   fillTable(byId("figures"), "The rows kept at the line, beside those of the run", ["", "At the line", ...(view.arm ? [view.arm] : []), "All rows"], table);
