@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
+    from hf_datasel.hub import Published, Source, load_selection, publish, publish_model, publish_page
     from hf_datasel.learners import (
         MISS,
         TIVE,
@@ -210,6 +210,7 @@ __all__ = [
     "probe_descriptors",
     "publish",
     "publish_model",
+    "publish_page",
     "refuse_overlap",
     "score",
     "select",
@@ -222,7 +223,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
+    "hub": ["Published", "Source", "load_selection", "publish", "publish_model", "publish_page"],
     "learners": [
         "ClusterRarity",
         "CoIDO",

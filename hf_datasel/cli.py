@@ -19,7 +19,8 @@ COMMANDS = {
     "score": "give every row of the pool its scores",
     "select": "score, then pick rows",
     "train": "score, select, then train on what was picked",
-    "publish": "put the selection on the Hub, and the trained target if `publish.model_repo_id` names a place",
+    "publish": "put the selection on the Hub, and the trained target (`publish.model_repo_id`) and the report page "
+    "(`publish.space_repo_id`) if the recipe names places for them",
 }
 
 

@@ -39,15 +39,19 @@ def report(folder: str | Path, path: str | Path | None = None) -> Path:
         BadRecipe: what the run's recipe names is no longer there.
     """
     folder = Path(folder)
-    done = read_json(folder / "scores" / "done.json")
-    if not done or not (folder / "recipe.yaml").is_file():
+    if not read_json(folder / "scores" / "done.json") or not (folder / "recipe.yaml").is_file():
         raise DataselError(
             f"`run` is {str(folder)!r}, expected the folder of a run with finished scores. Make one with: datasel run RECIPE "
             f"--output-dir {folder}"
         )
-    recipe = load_recipe(folder / "recipe.yaml")
-    scored = Run(recipe, folder).joined(folder / "scores" / "scores.parquet")
-    results = _renamed(read_json(folder / "results.json"))
+    return report_of(Run(load_recipe(folder / "recipe.yaml"), folder), path)
+
+
+def report_of(run: Run, path: str | Path | None = None) -> Path:
+    """The same of a run at hand, whose scores are finished."""
+    recipe, folder = run.recipe, run.folder
+    done, results = read_json(folder / "scores" / "done.json"), _renamed(read_json(folder / "results.json"))
+    scored = run.joined(folder / "scores" / "scores.parquet")
     selections = {
         OWN if arm == SELECTED else arm: without_places(Selection.load(place, scored))
         for arm in (SELECTED, *recipe.rules_beside)
