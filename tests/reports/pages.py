@@ -24,6 +24,12 @@ def chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
+def shot(page: Any, name: str) -> None:
+    """Keep what the browser shows, for people to look at."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
 def numbered(count: int) -> Dataset:
     """Rows whose text says their number, scored from -1 to 1; every third is a `b`, the last is a copy of the first."""
     texts = [f"row number {place}" for place in range(count - 1)] + ["row number 0"]

@@ -2,9 +2,6 @@
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,49 +10,13 @@ from datasets import Dataset
 from hf_datasel import Labels, OneStepTrain, Proxy, TopFraction, select
 from hf_datasel.reports.page import write_report
 
-from .pages import EVIL, SCREENSHOTS, chromium, evil_report, numbered, numbered_report, pictured
+from .pages import SCREENSHOTS, numbered, numbered_report, pictured, shot
 
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
-PHONE, DESKTOP = {"width": 380, "height": 780}, {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    where = chromium()
-    if where is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium, or set CHROMIUM to its path")
-    with playwright.sync_playwright() as driver:
-        # Root in a container, as on CI, has no sandbox to offer.
-        running = driver.chromium.launch(executable_path=where, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def look(browser):
-    """A function that opens a report and waits until it is drawn; whatever the page says of faults fails the test."""
-    contexts, said, asked = [], [], []
-
-    def open_page(path: Path, size=DESKTOP, **options):
-        context = browser.new_context(viewport=size, reduced_motion="reduce", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(8000)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-state=ready]")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file://", "data:", "blob:"))] == []
+PHONE = {"width": 380, "height": 780}
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +32,6 @@ def real(tmp_path_factory, tiny_model, anchors, pool):
     arms = {"the selection": select(scored, TopFraction("ost_utility", 0.25), [scorer.spec])}
     path = tmp_path_factory.mktemp("page") / "report.html"
     return scored, write_report(scored, path, selections=arms, title="Word problems", group="writer")
-
-
-def shot(page, name):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
 def at(page):
@@ -217,82 +173,6 @@ def test_flagged_rows_and_copies_are_one_click_away(look, numbers):
     page.locator("#list .item").first.click()
     page.locator("#detail").get_by_role("button", name="r299").click()
     assert page.locator("#detail .rank").inner_text() == "not scored"
-
-
-@pytest.mark.parametrize("policy", ["with its policy", "without its policy"])
-def test_markup_in_rows_is_shown_and_never_run(look, tmp_path, policy):
-    path = evil_report(tmp_path / "evil.html")
-    if policy == "without its policy":  # each of the two guards must hold alone
-        text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(r"<meta http-equiv[^>]*>", "", text, count=1), encoding="utf-8")
-    page = look(path)
-    page.fill("#search", "onerror")
-    page.locator("#list .item").first.click()
-    shot(page, "markup")
-    assert page.evaluate("window.hacked") is None
-    assert page.locator("img[src=x], svg").count() == 0
-    assert page.title() == EVIL and page.locator("h1").inner_text() == EVIL
-    for place in (
-        "#detail .said",
-        "#detail .role",
-        "#best .said",
-        "#shares tbody th",
-        "#constraint-body tbody th",
-        "#list mark",
-    ):
-        assert page.locator(place).first.inner_text().strip(), place
-    assert EVIL in page.locator("#detail .chat").inner_text()
-    assert "window.hacked" in page.locator("#detail .placeholder").inner_text()
-
-
-@pytest.fixture
-def listener():
-    """An address of this machine, and what was asked of it."""
-    asked = []
-
-    class Listener(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-
-
-INTRUDER = """async (address) => {
-  const script = document.createElement("script");
-  script.textContent = "window.hacked = 1";
-  const image = new Image();
-  const loaded = new Promise((done) => (image.onload = image.onerror = done));
-  image.src = `${address}/image`;
-  document.body.append(script, image);
-  await Promise.all([loaded, fetch(`${address}/fetch`, {mode: "no-cors"}).catch(() => null)]);
-}"""
-
-
-def test_the_policy_refuses_a_script_that_gets_in_and_every_request(browser, numbers, listener, tmp_path):
-    address, asked = listener
-    page = browser.new_page()
-    page.goto(numbers.as_uri())
-    page.wait_for_selector("html[data-state=ready]")
-    page.evaluate(INTRUDER, address)
-    assert page.evaluate("window.hacked") is None and asked == []
-    open_door = tmp_path / "open.html"  # the same without the policy: that it is the policy which refuses
-    open_door.write_text(
-        re.sub(r"<meta http-equiv[^>]*>", "", numbers.read_text(encoding="utf-8"), count=1), encoding="utf-8"
-    )
-    page.goto(open_door.as_uri())
-    page.wait_for_selector("html[data-state=ready]")
-    page.evaluate(INTRUDER, address)
-    assert page.evaluate("window.hacked") == 1 and set(asked) == {"/image", "/fetch"}
-    page.close()
 
 
 def test_tokens_are_painted_on_the_text_they_are(look, real):

@@ -42,7 +42,7 @@ function showFigures() {
     line("Lowest score", (its) => number(its.scored ? its.lowest : NaN)),
   ];
   if (gain) table.push(line("Below zero", (its) => whole(its.harmful)));
-  fillTable(byId("figures"), "The rows kept at the line, beside those of the run", ["", "At the line", ...(view.arm ? [view.arm] : []), "All rows"], table);
+  fillTable(byId("figures"), "The rows kept at the line, beside those of the run", [unseen("figure"), "At the line", ...(view.arm ? [view.arm] : []), "All rows"], table);
   byId("gain-words").textContent = gain
     ? `Expected gain is the sum of the utilities of the kept rows, in ${unit}: to first order, how far one step on each of them alone lowers the anchors\u2019 loss. Steps do not simply add up, and copies count twice, so compare cuts by it; it is no forecast.`
     : "Sum and mean are of this score. It is not a loss, so there is no expected gain to read off it.";
@@ -72,7 +72,7 @@ function showShares() {
     name || "(empty)", percent(all[code], pool.ids.length), ...(mask ? [percent(chosen[code], chosenTotal)] : []), percent(kept[code], total),
     shareBar(kept[code] / (total || 1), all[code] / pool.ids.length), `${whole(kept[code])} of ${whole(all[code])}`,
   ]);
-  fillTable(byId("shares"), `Shares by ${view.group}`, [view.group, "Pool", ...(mask ? [view.arm] : []), "At the line", "", "Kept"], rows);
+  fillTable(byId("shares"), `Shares by ${view.group}`, [view.group, "Pool", ...(mask ? [view.arm] : []), "At the line", unseen("bar"), "Kept"], rows);
   byId("groups-note").textContent =
     "Shares are of the rows in each column\u2019s head. The bar is the share at the line; the mark in it, the share of the pool.";
 }
@@ -120,7 +120,7 @@ function showConstraints() {
   const drift = Object.entries(about.build.divergence ?? {}).filter(([, bits]) => bits !== null).map(([name, bits]) => `${name} ${number(bits, 2)}`).join(", ");
   byId("constraint-body").replaceChildren(
     make("p", { className: "words" }, unmet ? `${whole(unmet)} of ${whole(wishes.length)} are not met by the run\u2019s selection.` : `All ${whole(wishes.length)} are met by the run\u2019s selection.`),
-    fillTable(make("table"), "Constraints", ["Constraint", "Asked", "Got", ""], table),
+    fillTable(make("table"), "Constraints", ["Constraint", "Asked", "Got", unseen("met")], table),
     make("p", { className: "note" }, [stages && `Rows by stage: ${stages}.`, drift && `Divergence from the pool, 0 alike to 1 apart: ${drift}.`].filter(Boolean).join(" ")),
   );
 }

@@ -72,3 +72,4 @@ function option(value, text, selected = false) {
 }
 
 const chip = (text, kind = "") => make("span", { className: `chip ${kind}` }, text);
+const unseen = (text) => make("span", { className: "unseen" }, text); // for those who hear the page
