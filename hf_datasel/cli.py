@@ -113,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{'Written to' if arguments.dry_run else 'Published:'} {run.publish(arguments.dry_run).url}")
     else:
         print(run.report(train=arguments.command == "train" or recipe.train is not None))
-        print(f"\nSee {arguments.output_dir / 'README.md'}")
+        print(f"\nSee {arguments.output_dir / 'README.md'}, or: datasel report {arguments.output_dir} --open")
     return 0
 
 

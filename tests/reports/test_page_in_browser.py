@@ -278,3 +278,11 @@ def test_another_score_has_a_line_of_its_own(look, tmp_path):
     page.select_option("#score", "ost_utility")
     assert kept(page) == 7
     assert json.loads(page.locator("#about").text_content())["rows"] == 300
+
+
+def test_numbers_are_written_as_people_read_them(look, tmp_path):
+    scores = [1234567.0, 0.5, -2.47e-5, -3.0]
+    scored = Dataset.from_dict({"text": list("abcd"), "s": scores, "s_status": ["ok"] * 4})
+    page = look(write_report(scored, tmp_path / "report.html"))
+    written = page.locator("#list .score").all_inner_texts()
+    assert written == ["1,234,567", "0.500", "\u22122.47\u00d710\u207b\u2075", "\u22123"]

@@ -13,6 +13,7 @@ function make(tag, properties = {}, ...children) {
 const byId = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en-US").format;
 const minus = (text) => text.replace("-", "\u2212");
+const raised = (power) => String(power).replace(/./g, (digit) => "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b"["0123456789-".indexOf(digit)]);
 
 function number(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "\u2013";
@@ -20,7 +21,7 @@ function number(value, digits = 3) {
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) {
     const [mantissa, power] = value.toExponential(digits - 1).split("e");
-    return minus(`${mantissa}e${Number(power)}`);
+    return `${minus(mantissa)}\u00d710${raised(Number(power))}`;
   }
   const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
   return minus(value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
