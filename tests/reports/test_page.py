@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from hf_datasel import TopCount, select
 from hf_datasel.errors import DataselError
 from hf_datasel.reports.page import packing, write_report
 from hf_datasel.reports.page.pictures import SIDE, pictures
@@ -149,6 +150,16 @@ def test_without_a_score_there_is_no_report(tmp_path):
         write_report(Dataset.from_dict({"text": ["a"]}), tmp_path / "report.html")
     with pytest.raises(DataselError, match="`column` is 'loss', expected a column of `scored`"):
         write_report(Dataset.from_dict({"text": ["a"]}), tmp_path / "report.html", column="loss")
+
+
+def test_a_selection_of_other_rows_is_refused(tmp_path):
+    scored = numbered(300)
+    shuffled = scored.shuffle(seed=0)
+    selection = select(shuffled, TopCount("ost_utility", 3))
+    with pytest.raises(DataselError, match="'best', made from 300 rows that are not those of `scored` in their order"):
+        write_report(scored, tmp_path / "report.html", selections={"best": selection})
+    page = write_report(scored, tmp_path / "report.html", selections={"best": selection.apply(scored)})
+    assert sorted(parts(page.read_text(encoding="utf-8"), "columns")[0]["kept"]["best"]) == [296, 297, 298]
 
 
 def test_infinite_and_missing_scores_count_as_not_scored(tmp_path):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_datasel.contracts import Indices
+from hf_datasel.errors import DataselError
 from hf_datasel.reports.page.packing import blocks, by_interest, packed
 from hf_datasel.reports.page.pictures import pictures
 from hf_datasel.reports.page.table import (
@@ -30,6 +31,7 @@ from hf_datasel.reports.page.table import (
 from hf_datasel.reports.page.texts import PLAIN, fact, painted, said
 from hf_datasel.rows import with_row_ids
 from hf_datasel.rows.identity import CONTENT_COLUMNS, MEDIA_COLUMNS, ROW_ID, with_encoded_media
+from hf_datasel.selectors.columns import read_row_ids
 
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ def write_report(
         budget: bytes of the file, at most, as long as the scores alone do not take more.
 
     Raises:
-        DataselError: there is no score, or no column of that name.
+        DataselError: there is no score, or no column of that name, or a selection is of other rows.
         MissingExtra: the rows have images, and Pillow is not installed.
 
     Example:
@@ -93,6 +95,8 @@ def write_report(
         'report.html'
     """
     scored = with_row_ids(scored.with_format(None))
+    for name, its in (selections or {}).items():
+        _refuse_others(scored, name, its)
     chosen = next(iter(selections.values()), None) if selections else None
     names = score_columns(scored, column or (chosen.rule.get("column") if chosen else None))
     groups = group_columns(scored, names, text_field)
@@ -117,6 +121,14 @@ def write_report(
     texts = blocks(_texts(scored, order, about_page["facts"], text_field), room - sum(map(len, [*tokens, *shown])))
     parts = {"columns": [columns], "texts": texts, "tokens": tokens, "pictures": shown}
     return _write(Path(path), _page(about_page, parts))
+
+
+def _refuse_others(scored: Dataset, name: str, selection: Selection) -> None:
+    if not selection.row_ids.equals(read_row_ids(scored)):
+        raise DataselError(
+            f"`selections` has {name!r}, made from {selection.num_rows} rows that are not those of `scored` in their order, "
+            f"expected the same {len(scored)}. Bind it first: `selection.apply(scored)`."
+        )
 
 
 def _table(
