@@ -66,8 +66,9 @@ def write_report(
     A histogram with a threshold to drag, shares of groups, rows to read (with thumbnails, and token by token where the
     scorer wrote utilities of tokens), search over all rows, and whatever is known of constraints, results and cost.
 
-    All scores are in the file. Texts go in until `budget` is spent, utilities of tokens until a sixth of it is, pictures until
-    a third is, those of rows near the top, the bottom and the cut first; the page says of how many rows it has them.
+    All scores are in the file. Utilities of tokens go in until a sixth of `budget` is spent, then texts, then pictures, for
+    which a third is kept free; those of rows near the top, the bottom and the cut first. The page says of how many rows it
+    has them.
 
     Args:
         scored: N rows with at least one score.
@@ -115,10 +116,12 @@ def write_report(
     }  # fmt: skip
     columns = packed(table)
     room = budget - len(columns) - OWN_BYTES
-    # What is only looked at row by row gets a share; the texts, which are searched, get what is left.
+    # Texts are searched, so they come first; a share is kept free for what is looked at row by row.
     tokens = blocks(_tokens(scored, order), room // 6)
-    shown = blocks(_pictures(scored, order), room // 3)
-    texts = blocks(_texts(scored, order, about_page["facts"], text_field), room - sum(map(len, [*tokens, *shown])))
+    room -= sum(map(len, tokens))
+    kept_free = room // 3 if about_page["has_pictures"] else 0
+    texts = blocks(_texts(scored, order, about_page["facts"], text_field), room - kept_free)
+    shown = blocks(_pictures(scored, order), room - sum(map(len, texts)))
     parts = {"columns": [columns], "texts": texts, "tokens": tokens, "pictures": shown}
     return _write(Path(path), _page(about_page, parts))
 
