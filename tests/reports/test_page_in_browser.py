@@ -190,6 +190,16 @@ def test_tokens_are_painted_on_the_text_they_are(look, real):
     shot(page, "desktop-light")
 
 
+def test_a_card_being_read_stays_when_the_line_moves(look, tmp_path):
+    scored = Dataset.from_dict({"text": [f"{place} and so on. " * 200 for place in range(20)], "s": list(range(20))})
+    page = look(write_report(scored, tmp_path / "report.html", column="s"))
+    page.locator("#best .card").first.get_by_role("button", name="Read all").click()
+    before = page.locator("#borderline .rank").first.inner_text()
+    page.locator("#line").press("Home")
+    expect(page.locator("#borderline .rank").first).not_to_have_text(before)
+    assert page.locator("#best .card-body.whole").count() == 1
+
+
 def test_dark_follows_the_system_and_the_button(look, real):
     page = look(real[1], color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"

@@ -141,10 +141,15 @@ function pickedExamples() {
   return { best: order.slice(0, shown.best), borderline: nearestToLine(shown.borderline), worst: order.slice(-shown.worst).reverse() };
 }
 
-function showExamples() {
+const drawnRows = {};
+
+// With `changed`, only columns that hold other rows than before: a card somebody is reading stays as it is.
+function showExamples({ changed = false } = {}) {
   const { order } = ranking();
   byId("examples").hidden = !order.length;
   for (const [name, rows] of Object.entries(pickedExamples())) {
+    if (changed && String(rows) === drawnRows[name]) continue;
+    drawnRows[name] = String(rows);
     byId(name).hidden = !rows.length;
     byId(name).querySelector(".cards").replaceChildren(...rows.map(cardElement));
     byId(name).querySelector(".more").hidden = order.length < 9 || rows.length >= order.length || rows.length < shown[name];
@@ -153,8 +158,8 @@ function showExamples() {
 }
 
 function startCards() {
-  on("view", showExamples);
-  on("settled", showExamples);
+  on("view", () => showExamples());
+  on("settled", () => showExamples({ changed: true }));
   for (const name of Object.keys(shown)) {
     byId(name).querySelector(".more").addEventListener("click", () => {
       shown[name] += 3;

@@ -24,7 +24,7 @@ function chooseScore(name) {
   const its = ranking();
   if (!(name in lines)) lines[name] = its.values.length ? firstLine(its) : 0;
   tell("view");
-  moveLine(line());
+  tell("line"); // all is drawn anew already: nothing has to follow when the hand rests
 }
 
 function moveLine(value) {
