@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
+    from hf_datasel.hub import Published, Source, load_selection, publish, publish_model, publish_page
     from hf_datasel.learners import (
         MISS,
         TIVE,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hf_datasel.proxy import Endpoint, Proxy
     from hf_datasel.proxy.gradient_store import GradientStore
     from hf_datasel.recipe import Recipe, Run, compare, load_recipe
+    from hf_datasel.reports import write_report
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score, store_gradients
     from hf_datasel.scorers import (
@@ -216,6 +217,7 @@ __all__ = [
     "probe_descriptors",
     "publish",
     "publish_model",
+    "publish_page",
     "refuse_overlap",
     "score",
     "select",
@@ -224,10 +226,11 @@ __all__ = [
     "tiny_validation",
     "weighted_sum",
     "with_row_ids",
+    "write_report",
 ]
 
 _ROOMS = {
-    "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
+    "hub": ["Published", "Source", "load_selection", "publish", "publish_model", "publish_page"],
     "learners": [
         "ClusterRarity",
         "CoIDO",
@@ -249,6 +252,7 @@ _ROOMS = {
     "proxy": ["Endpoint", "Proxy"],
     "proxy.gradient_store": ["GradientStore"],
     "recipe": ["Recipe", "Run", "compare", "load_recipe"],
+    "reports": ["write_report"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score", "store_gradients"],
     "scorers": [

@@ -1,4 +1,4 @@
-"""The command line: `datasel run | score | select | train | publish RECIPE`, and `datasel compare RECIPE RECIPE ...`."""
+"""The command line: `datasel run | score | select | train | publish RECIPE`, `compare RECIPE RECIPE ...`, `report RUN`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ COMMANDS = {
     "score": "give every row of the pool its scores",
     "select": "score, then pick rows",
     "train": "score, select, then train on what was picked",
-    "publish": "put the selection on the Hub, and the trained target if `publish.model_repo_id` names a place",
+    "publish": "put the selection on the Hub, and the trained target (`publish.model_repo_id`) and the report page "
+    "(`publish.space_repo_id`) if the recipe names places for them",
 }
 
 
@@ -63,6 +64,11 @@ def parser() -> argparse.ArgumentParser:
     _add_options(compare, "the folder of the study (default: runs/comparison)")
     compare.add_argument("--points", type=int, default=5, help="measurements of a training (default: 5)")
     compare.add_argument("--dry-run", action="store_true", help="check the recipes and their data, run nothing")
+    purpose = "write the page to look at a finished run: one HTML file that works offline"
+    report = commands.add_parser("report", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+    report.add_argument("run", type=Path, help="a run folder")
+    report.add_argument("--output", type=Path, default=None, help="the page (default: report.html in the run folder)")
+    report.add_argument("--open", action="store_true", help="show it in the browser")
     return top
 
 
@@ -82,6 +88,8 @@ def _add_options(command: argparse.ArgumentParser, folder: str) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from hf_datasel.recipe import Run, load_recipe
 
+    if arguments.command == "report":
+        return _report(arguments)
     if arguments.processes < 1 or (arguments.processes > 1 and arguments.runner == "local"):
         raise BadRecipe(
             f"`--processes` is {arguments.processes} with --runner {arguments.runner}, expected at least 1, and more with "
@@ -107,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{'Written to' if arguments.dry_run else 'Published:'} {run.publish(arguments.dry_run).url}")
     else:
         print(run.report(train=arguments.command == "train" or recipe.train is not None))
-        print(f"\nSee {arguments.output_dir / 'README.md'}")
+        print(f"\nSee {arguments.output_dir / 'README.md'}, or: datasel report {arguments.output_dir} --open")
     return 0
 
 
@@ -136,6 +144,19 @@ def _make(folder: Path) -> None:
         raise BadRecipe(
             f"`--output-dir` is {str(folder)!r}, expected a folder to write to ({error.strerror}). Name another."
         ) from error
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from hf_datasel.recipe.page import report
+
+    arguments.output_dir = arguments.run
+    page = report(arguments.run, arguments.output)
+    print(f"{page}, {page.stat().st_size / 1e6:.1f} MB")
+    if arguments.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+    return 0
 
 
 def _overrides(given: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,31 @@ def test_the_card_says_what_the_results_say(finished):
         assert f"| {arm['arm']} | {arm['rows']} |" in card and f"{arm['heldout_loss']['mean']:.4g}" in card
     assert results["scorers"][0]["spec"]["proxy"]["weights"] in card
     assert "{{" not in card and "undefined" not in card.lower()
+
+
+def test_the_report_of_a_run_shows_what_the_run_found(finished, tmp_path, capsys):
+    assert main(["report", str(finished)]) == 0
+    page = finished / "report.html"
+    assert capsys.readouterr().out.startswith(f"{page}, 0.")
+    told = json.loads(re.search(r'id="about">([^<]*)</script>', page.read_text(encoding="utf-8")).group(1))
+    results = json.loads((finished / "results.json").read_text())
+    assert told["rows"] == 40 and told["has_tokens"] and told["title"] == "Quickstart of hf_datasel"
+    assert told["scores"][0]["name"] == "ost_utility" and told["scores"][0]["words"].startswith(
+        "Utility: fall in anchor loss"
+    )
+    assert list(told["selections"]) == ["the selection", "random"]
+    assert [arm["heldout_loss"] for arm in told["results"]["arms"]] == [arm["heldout_loss"] for arm in results["arms"]]
+    assert [line["what"] for line in told["costs"]] == [
+        "scoring the pool", "training on the selection, 2 seeds", "training on random, 2 seeds",
+    ]  # fmt: skip
+    assert str(finished) not in page.read_text(encoding="utf-8")  # it is to be passed on
+    assert main(["report", str(finished), "--output", str(tmp_path / "elsewhere.html")]) == 0
+    assert (tmp_path / "elsewhere.html").read_bytes() == page.read_bytes()
+
+
+def test_a_report_needs_a_run(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 1
+    assert f"`run` is {str(tmp_path)!r}, expected the folder of a run with finished scores" in capsys.readouterr().err
 
 
 def test_a_second_run_reuses_everything(recipe, finished, capsys):

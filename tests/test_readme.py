@@ -43,6 +43,14 @@ def test_the_python_of_the_page_on_engines_runs(tmp_path):
     assert found.stdout.splitlines() == ["forward_mode True", "True True"]
 
 
+def test_the_python_of_the_page_on_reports_runs(tmp_path):
+    (block,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
+    assert "Three sums" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_python_of_the_page_on_goals_runs(tmp_path):
     pytest.importorskip("cv2")
     pytest.importorskip("sklearn")

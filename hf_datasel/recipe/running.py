@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hf_datasel.errors import BadRecipe, DataselError
-from hf_datasel.hub import Published, publish, publish_model, render_card
+from hf_datasel.hub import Published, publish, publish_model, publish_page, render_card
 from hf_datasel.hub.client import check_repo_id
 from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import reporting
@@ -80,7 +80,7 @@ class Run:
         key = spec_key({"scorers": specs, "rows": self.contents, "read": self._read(scorers)})
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
-            return self._join(folder / "scores.parquet")
+            return self.joined(folder / "scores.parquet")
         began = time.monotonic()
         scored = score(
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
@@ -93,7 +93,7 @@ class Run:
             folder / "done.json",
             {"key": key, "scorers": specs, "rows": len(scored), "seconds": time.monotonic() - began},
         )
-        return self._join(folder / "scores.parquet")
+        return self.joined(folder / "scores.parquet")
 
     def _read(self, scorers: Sequence[Scorer | Learner]) -> dict[str, str]:
         """Digests of the columns, beside the rows' content, that decide what the scorers write."""
@@ -160,7 +160,7 @@ class Run:
         return reporting.table(results)
 
     def publish(self, dry_run: bool = False) -> Published:
-        """Put the selection on the Hub, and the target trained on it where the recipe names a place for it.
+        """Put the selection on the Hub, and where the recipe names places for them the target and the report page.
 
         Writes `sft.yaml`, which trains the same target on what was published: `trl sft --config sft.yaml`. Not for a pool
         of images whose encoder stays frozen, which that command cannot do.
@@ -178,10 +178,15 @@ class Run:
                 "`publish.repo_id` is missing, expected NAMESPACE/NAME of a dataset repository. Add it to the recipe, or "
                 "pass --set publish.repo_id=me/data."
             )
-        if section.model_repo_id is not None:
-            check_repo_id(section.model_repo_id)
-            if train is None:
-                raise BadRecipe("`publish.model_repo_id` is set and the recipe has no `train` section, expected one.")
+        for repo_id in filter(None, (section.model_repo_id, section.space_repo_id)):
+            check_repo_id(repo_id)
+        if section.space_repo_id is not None and section.light:
+            raise BadRecipe(
+                "`publish.space_repo_id` is set and `publish.light` is true, expected one of both: the report page holds the "
+                "rows' content, which a light publication leaves out."
+            )
+        if section.model_repo_id is not None and train is None:
+            raise BadRecipe("`publish.model_repo_id` is set and the recipe has no `train` section, expected one.")
         place = (section.repo_id, section.config_name)
         labels = self.recipe.pool.labels
         # Whatever can be wrong is found before anything is sent.
@@ -202,6 +207,13 @@ class Run:
             write_text(self.folder / "sft.yaml", yaml.safe_dump(config, sort_keys=False))
         if section.model_repo_id is not None:
             self._publish_model(section.model_repo_id, done, results, dry_run)
+        if section.space_repo_id is not None:
+            from hf_datasel.recipe.page import report_of  # which reads runs, and so imports this
+
+            publish_page(
+                report_of(self), section.space_repo_id, done, title=section.title, private=section.private,
+                dry_run=self.folder / "publish" / "space" if dry_run else None,
+            )  # fmt: skip
         return done
 
     def _publish_model(self, repo_id: str, done: Published, results: Mapping[str, Any], dry_run: bool) -> None:
@@ -222,7 +234,12 @@ class Run:
         warmed = section.warm_up.fit(section.proxy, self.pool, self.recipe.pool.labels, self.folder / "warm_up")
         return warmed.proxy, set(warmed.seen_row_ids)
 
-    def _join(self, scores: Path) -> Dataset:
+    def joined(self, scores: Path) -> Dataset:
+        """The pool with the columns of `scores.parquet`.
+
+        Raises:
+            DataselError: it holds other rows than the pool.
+        """
         from datasets import Dataset, concatenate_datasets
 
         columns = Dataset.from_parquet(str(scores), cache_dir=str(self.folder / "scores" / ".cache"))

@@ -144,6 +144,7 @@ class PublishSection:
         private: visibility of a repository that is made.
         light: publish ids and scores only, without any content of the rows.
         model_repo_id: NAMESPACE/NAME of a model repository for the target trained with the first seed.
+        space_repo_id: NAMESPACE/NAME of a static Space for the report page, which holds the rows it shows.
     """
 
     title: str = "A selection"
@@ -156,6 +157,7 @@ class PublishSection:
     private: bool = True
     light: bool = False
     model_repo_id: str | None = None
+    space_repo_id: str | None = None
 
 
 @dataclass(frozen=True)
