@@ -77,7 +77,8 @@ def balanced(rule: Any) -> tuple[str, ...]:
     asked = [getattr(getattr(rule, name, None), "column", None) for name in ("modality", "temporal", "sources")]
     named = [getattr(rule, name, None) for name in ("group", "balance")]
     found = [name for name in (*named, *asked) if name is not None]
-    return tuple(dict.fromkeys(found or getattr(rule, "strata", ())))
+    strata: tuple[str, ...] = getattr(rule, "strata", ())
+    return tuple(dict.fromkeys(found or strata))
 
 
 def written(scorer: Any) -> tuple[str, ...]:

@@ -36,13 +36,20 @@ def draw(
     column = score_column(recipe)
     scale = scale_of(column, chosen.scorers)
     scores = np.asarray(scored[column][:], dtype=np.float64)
-    plots.plot_histogram(scores, folder / "histogram.png", chosen.threshold, name=column, kept=chosen.mask, scale=scale)
+    plots.plot_histogram(
+        scores, folder / "histogram.png", chosen.threshold, name=column, kept=chosen.mask, scale=scale
+    )
     if results["independence"]:
         plots.plot_independence(scores, folder / "independence.png", name=column, scale=scale)
     if results["curve"]:
         total = float(np.nansum(scores[chosen.mask]))
         plots.plot_utility_curve(
-            utility_curve(scores), folder / "utility_curve.png", chosen.num_kept / chosen.num_rows, column, scale, total
+            utility_curve(scores),
+            folder / "utility_curve.png",
+            chosen.num_kept / chosen.num_rows,
+            column,
+            scale,
+            total,
         )
     kept, dropped = scored.select(chosen.indices), scored.select(np.flatnonzero(~chosen.mask))
     plots.plot_rows(kept, dropped, folder / "rows.png", column=column, scale=scale)

@@ -134,7 +134,9 @@ def verdict(lines: Sequence[Mapping[str, Any]]) -> str:
         'No better than before training: **a**.'
     """
     before = [line["heldout_loss"]["mean"] for line in lines if line["arm"] == UNTRAINED]
-    ranked = sorted((line for line in lines if line["arm"] != UNTRAINED), key=lambda line: line["heldout_loss"]["mean"])
+    ranked = sorted(
+        (line for line in lines if line["arm"] != UNTRAINED), key=lambda line: line["heldout_loss"]["mean"]
+    )
     said = []
     if len(ranked) > 1:
         best, second = ranked[:2]
@@ -142,7 +144,9 @@ def verdict(lines: Sequence[Mapping[str, Any]]) -> str:
         how = "below every seed of" if apart else "but its seeds overlap with those of"
         said = [f"Lowest: **{best['arm']}**, {how} **{second['arm']}**, the next."]
         if min(line["heldout_loss"]["seeds"] for line in ranked) == 1:
-            said = [f"Lowest: **{best['arm']}**, then **{second['arm']}**; with one seed nobody knows how much is chance."]
+            said = [
+                f"Lowest: **{best['arm']}**, then **{second['arm']}**; with one seed nobody knows how much is chance."
+            ]
     worse = [f"**{line['arm']}**" for line in ranked if before and line["heldout_loss"]["mean"] >= before[0]]
     return " ".join([*said, *([f"No better than before training: {', '.join(worse)}."] if worse else [])])
 

@@ -54,7 +54,9 @@ def scale_of(column: str, specs: Sequence[Mapping[str, Any]] = ()) -> Scale:
         Scale(unit='', toxic_below_zero=False)
     """
     one_step: Mapping[str, Any] = next((spec for spec in specs if spec.get("scorer") == "OneStepTrain"), {})
-    if column.startswith("ost_utility_") and column != "ost_utility_vote":  # of one group of anchors, their mean, least
+    if (
+        column.startswith("ost_utility_") and column != "ost_utility_vote"
+    ):  # of one group of anchors, their mean, least
         column, one_step = "ost_utility", {**one_step, "group_score": "mean"}
     if column == "ost_utility" and one_step.get("group_score") == "vote":
         column = "ost_utility_vote"

@@ -86,9 +86,7 @@ class CurveCallback(TrainerCallback):
         self.curve.append({"samples": samples, "step": state.global_step, **figures})
 
     def _samples(self, step: int, args: Any) -> int:
-        return samples_after(
-            step, self._rows, self._batches, args.train_batch_size, args.gradient_accumulation_steps
-        )
+        return samples_after(step, self._rows, self._batches, args.train_batch_size, args.gradient_accumulation_steps)
 
 
 def samples_after(step: int, rows: int, batches: int, batch_size: int, accumulated: int) -> int:

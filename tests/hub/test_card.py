@@ -33,7 +33,7 @@ RESULTS = {
 def test_every_figure_is_on_the_card():
     card = render_card(RESULTS)
     for expected in (
-        "license: mit", "# Title", "**2 of 8 rows** (25.0 %)", "lowest kept `ost_utility` 0.25 nats per token.", "1 rows have no score",
+        "license: mit", "# Title", "**2 of 8 rows** (25.0 %)", "lowest kept `ost_utility` 0.25 nats per token.", "1 row has no score",
         "| 2 | 4 | 2 [1.9, 2.1] |", "Lowest: **a**.", "Small.", "| ok | 7 |", "| empty_completion | 1 |", "| b | 1 | 50.0 % | 0.3333 |",
         "R² 0.5", "Outside the gates: scores differ along the pool", "| task = goal_task |", "plots/composition-task.png", "peaks at 60.0 %", "| OneStepTrain | abc |", "A; B", "python 3.11", "| 3 | 2 | **no**: too few", "| rows | 2 | 2 | yes |",
     ):  # fmt: skip

@@ -99,13 +99,15 @@ def test_a_study_draws_what_its_arms_are_made_of(files, tmp_path):
     for number, row in enumerate(rows):
         row["kind"] = "abc"[number % 3]
     (folder / "kinds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    rule = {"TopCountPerGroup": {"column": "response_length", "count": 1, "group": "kind"}}
+    rule = {"TopCountPerGroup": {"column": "response_length", "count": 3, "group": "kind"}}
     file = write_recipe(folder, "grouped", rule, seeds=[0], pool={"path": "kinds.jsonl", "labels": {"max_length": 64}})
     results = compare([file], tmp_path, points=1)
     (table,) = results["composition"]
     shares = {line["value"]: dict(zip(table["arms"], line["shares"], strict=True)) for line in table["lines"]}
     assert {value: its["grouped"] for value, its in shares.items()} == pytest.approx(dict.fromkeys("abc", 1 / 3))
-    assert (tmp_path / "composition-kind.png").is_file() and "composition-kind.png" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "composition-kind.png").is_file() and "composition-kind.png" in (
+        tmp_path / "README.md"
+    ).read_text()
 
 
 def test_a_stopped_study_goes_on_where_it_stopped(study, files):

@@ -195,6 +195,7 @@ def test_a_choice_that_is_not_the_best_rows_lies_under_the_curve() -> None:
     assert lines(other, "chosen")[0].get_xydata().tolist() == [[40.0, 3.5]]
     (dashed,) = [line for line in other.axes[0].lines if list(line.get_xdata()) == [40.0, 40.0]]
     assert dashed.get_ydata()[1] == 3.5  # it ends there: above are the labels of peak and knee
+    assert "chosen: 40 %, not simply the best" in words(other) and "not simply" not in words(best)
 
 
 def test_the_line_of_the_choice_passes_under_no_label() -> None:
@@ -265,7 +266,10 @@ def test_lower_can_be_better() -> None:
 def test_before_training_is_a_line_where_it_fits_and_words_where_it_does_not() -> None:
     results = runs(a=[0.4], b=[0.53], c=[0.2])
     near, far = (plots.figure_arms(results, "loss", lower_is_better=True, before=value) for value in (0.5, 5.0))
-    dashed = [[line for line in it.axes[0].lines if set(line.get_xdata()) == {value}] for it, value in ((near, 0.5), (far, 5.0))]
+    dashed = [
+        [line for line in it.axes[0].lines if set(line.get_xdata()) == {value}]
+        for it, value in ((near, 0.5), (far, 5.0))
+    ]
     assert [len(found) for found in dashed] == [1, 0] and far.axes[0].get_xlim()[1] < 1
     assert "before training 0.500; 1 arm no better" in words(near)
     assert "before training 5.00, off the axis to the right" in words(far) and "no better" not in words(far)

@@ -143,7 +143,9 @@ def _cards(rows: Dataset | Rows, argument: str, column: str, num_rows: int, wors
     measure = measure_at(_TEXT_SIZE, DOTS_PER_INCH)
     places = order[: int((~np.isnan(scores)).sum())][:num_rows].tolist()
     # Undecoded, so that one broken file does not hide the row it belongs to.
-    shown = [rows[place] for place in places] if isinstance(rows, Sequence) else with_encoded_media(rows.select(places))
+    shown = (
+        [rows[place] for place in places] if isinstance(rows, Sequence) else with_encoded_media(rows.select(places))
+    )
     cards = []
     for place, row in zip(places, shown, strict=True):
         picture, remark = first_picture(row)

@@ -111,11 +111,25 @@ def _mark(axes: Axes, curve: UtilityCurve, chosen: tuple[float, float] | None) -
     """Point out peak, knee and choice: above the curve, beside it and on the axis, so that labels do not meet."""
     if chosen is not None:
         where, height = chosen
-        axes.plot([where, where], [axes.get_ylim()[0], height], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1.5)
-        axes.plot(where, height, "o", markersize=8, color="white", markeredgecolor=INK, label="chosen", zorder=3, clip_on=False)
+        axes.plot(
+            [where, where], [axes.get_ylim()[0], height], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1.5
+        )
+        axes.plot(
+            where,
+            height,
+            "o",
+            markersize=8,
+            color="white",
+            markeredgecolor=INK,
+            label="chosen",
+            zorder=3,
+            clip_on=False,
+        )
         side: dict[str, Any] = {"xytext": (-6, 5), "ha": "right"} if where > 80 else {"xytext": (6, 5), "ha": "left"}
         foot: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        axes.annotate(f"chosen: {where:.3g} %", (where, 0), bbox=_BACKGROUND, zorder=4, **foot, **side)
+        on_curve = np.interp(where, 100 * curve.share, curve.summed_utility)
+        remark = "" if np.isclose(height, on_curve) or height > on_curve else ", not simply the best"
+        axes.annotate(f"chosen: {where:.3g} %{remark}", (where, 0), bbox=_BACKGROUND, zorder=4, **foot, **side)
     peak = curve.suggested_fraction
     if peak > 0:
         side = {"ha": "center"} if 0.1 < peak < 0.9 else {"ha": "left" if peak < 0.5 else "right"}
