@@ -13,7 +13,6 @@ from hf_datasel.errors import BadRecipe
 from hf_datasel.hub.card import render
 from hf_datasel.recipe import drawing, reporting
 from hf_datasel.recipe.arms import Arms
-from hf_datasel.recipe.columns import balanced
 from hf_datasel.recipe.files import read_json, slug, write_json, write_text
 from hf_datasel.recipe.loading import load_recipe
 from hf_datasel.recipe.running import Run
@@ -197,9 +196,9 @@ class Comparison:
         for name, recipe in self.recipes.items():
             pool = self.selections[name].pool
             assert pool is not None  # noqa: S101 (`select` binds it)
-            columns = pool.select_columns([its for its in balanced(recipe.rule) if its not in tables])
-            for its in reporting.composition(columns, self.selections):
-                tables[its["column"]] = {**its, "plot": reporting.composition_plot(its)}
+            for its in reporting.compositions(recipe, pool, self.selections):
+                if its["plot"]:
+                    tables.setdefault(its["column"], its)
         return list(tables.values())
 
     def _results(self, trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

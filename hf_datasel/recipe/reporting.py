@@ -50,10 +50,6 @@ def gather(
     column = score_column(recipe)
     scores = np.asarray(scored[column][:], dtype=np.float64)
     scale = scale_of(column, chosen.scorers)
-    tables = composition(_told_apart(recipe, scored), selections)
-    rules = {name for rule in (recipe.rule, *recipe.rules_beside.values()) for name in balanced(rule)}
-    for its in tables:
-        its["plot"] = composition_plot(its) if rules & {its["column"], *its["same"]} else None
     return {
         "card": vars(recipe.publish),
         "selection": {
@@ -68,7 +64,7 @@ def gather(
         "verdict": verdict(arms(trained)),
         "trained": [{key: value for key, value in result.items() if key != "key"} for result in trained],
         "constraints": list(constraints),
-        "composition": tables,
+        "composition": compositions(recipe, scored, selections),
         "overlaps": [
             {"arm": arm, "num_common": diff.num_common, "overlap": diff.overlap, "jaccard": diff.jaccard}
             for arm, diff in ((arm, chosen.diff(other)) for arm, other in list(selections.items())[1:])
@@ -183,6 +179,15 @@ def composition(pool: Dataset, selections: Mapping[str, Selection]) -> list[dict
         })  # fmt: skip
         known_already[values.tobytes()] = tables[-1]
     return tables
+
+
+def compositions(recipe: Recipe, scored: Dataset, selections: Mapping[str, Selection]) -> list[dict[str, Any]]:
+    """`composition` of the pool's own columns and those a rule looks at; `plot` names the file of those a rule balances."""
+    rules = (recipe.rule, *recipe.rules_beside.values())
+    wanted = {name for rule in rules for name in balanced(rule)}
+    tables = composition(_told_apart(recipe, scored), selections)
+    drawn = [bool(wanted & {its["column"], *its["same"]}) for its in tables]
+    return [{**its, "plot": composition_plot(its) if yes else None} for its, yes in zip(tables, drawn, strict=True)]
 
 
 def composition_plot(table: Mapping[str, Any]) -> str:
