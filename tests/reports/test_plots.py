@@ -305,7 +305,11 @@ def test_the_best_kept_and_the_worst_dropped_are_shown_in_that_order(make: Calla
     ]  # fmt: skip
 
 
-def test_the_first_picture_of_a_row_is_shown_with_it() -> None:
+def test_the_first_picture_of_a_row_is_shown_with_it(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from hf_datasel.reports.plots.style import save
+
     red, wide = np.zeros((30, 30, 3), dtype=np.uint8), np.zeros((10, 40, 3), dtype=np.uint8)
     red[..., 0], wide[..., 1] = 255, 200
     rows = scored_rows([0.9, 0.5, 0.1])
@@ -315,6 +319,8 @@ def test_the_first_picture_of_a_row_is_shown_with_it() -> None:
     assert [tuple(picture[0, 0]) for picture in shown] == [(255, 0, 0), (0, 200, 0)]
     assert shown[1].shape[:2] == (10, 40) and "first of 2 images" in words(figure)
     assert "(image that cannot be read)" in words(figure) and "say2" in words(figure)
+    seen = np.asarray(Image.open(save(figure, tmp_path / "rows.png")).convert("RGB"))
+    assert (seen == (255, 0, 0)).all(axis=2).sum() > 150 * 150  # not hidden by the card it lies on
 
 
 def test_long_texts_are_cut_and_hostile_ones_shown_as_they_are() -> None:
