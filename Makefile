@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 
 env: $(READY)  ## create .venv with everything, at the versions of constraints.txt
 
-quickstart: $(READY)  ## score, select and train on real rows; about three minutes on two cores
+quickstart: $(READY)  ## score, select and train on real rows; about three minutes on two idle cores
 	$(BIN)/datasel run recipes/quickstart.yaml --output-dir runs/quickstart
 
 test: lint unit  ## everything CI runs

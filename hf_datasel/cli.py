@@ -111,6 +111,9 @@ def _run(arguments: argparse.Namespace) -> int:
         for arm, selection in run.selections().items():
             print(f"{arm}: {selection!r}")
             print(run.account(arm), end="")
+        print(
+            f"\nSee {arguments.output_dir / 'selection'}: selection.json and rows.parquet, a folder for each further arm"
+        )
     elif arguments.command == "publish":
         print(f"{'Written to' if arguments.dry_run else 'Published:'} {run.publish(arguments.dry_run).url}")
     else:

@@ -116,6 +116,30 @@ def test_the_resolved_recipe_gives_the_same_selection(finished, tmp_path):
     assert first.diff(again).jaccard == 1
 
 
+def test_the_console_speaks_in_sentences(recipe, finished, capsys, caplog):
+    assert main(["run", str(recipe), "--output-dir", str(finished)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("8 of 40 rows kept by TopFraction, lowest kept ost_utility ")
+    assert "nats per token." in printed.splitlines()[0] and "{" not in printed
+    assert caplog.text.count("holds this very one already") == 1
+    assert main(["select", str(recipe), "--output-dir", str(finished)]) == 0
+    assert f"See {finished / 'selection'}" in capsys.readouterr().out
+
+
+def test_without_training_the_console_says_what_was_kept(tmp_path, capsys):
+    recipe = Path(__file__).parents[1] / "recipes" / "goal_builder.yaml"
+    folder = tmp_path / "run"
+    assert main(["run", str(recipe), "--output-dir", str(folder)]) == 0
+    first, _, last = capsys.readouterr().out.strip().splitlines()
+    assert first == "120 of 600 rows kept by GoalBuilder, lowest kept response_length 39 characters."
+    assert last == f"See {folder / 'README.md'}"
+    card = (folder / "README.md").read_text()
+    assert "utility" not in card and "nats" not in card and not (folder / "plots" / "utility_curve.png").exists()
+    # The rule asks for shares of tasks and floors of writers: their composition is drawn.
+    drawn = {path.name for path in (folder / "plots").glob("composition-*.png")}
+    assert drawn == {"composition-task.png", "composition-writer.png"} and all(name in card for name in drawn)
+
+
 def test_warm_up_rows_are_flagged(finished):
     from datasets import Dataset
 

@@ -76,6 +76,22 @@ def read_beside_content(pool: Dataset, scorers: Sequence[Scorer | Learner]) -> l
     return [name for name in pool.column_names if name in names and name not in CONTENT_COLUMNS]
 
 
+def balanced(rule: Any) -> tuple[str, ...]:
+    """Columns whose values a rule gives shares of what it keeps: its groups, or what a goal asks for, or its strata.
+
+    Example:
+        >>> from hf_datasel.selectors import ForGoal, TopFractionPerGroup
+        >>> balanced(TopFractionPerGroup("s", group="task", fraction=0.2)), balanced(ForGoal("Temp+"))
+        (('task',), ('goal_bucket', 'goal_temporal', 'goal_source_group'))
+    """
+    rule = getattr(rule, "builder", rule)
+    asked = [getattr(getattr(rule, name, None), "column", None) for name in ("modality", "temporal", "sources")]
+    named = [getattr(rule, name, None) for name in ("group", "balance")]
+    found = [name for name in (*named, *asked) if name is not None]
+    strata: tuple[str, ...] = getattr(rule, "strata", ())
+    return tuple(dict.fromkeys(found or strata))
+
+
 def written(scorer: Any) -> tuple[str, ...]:
     """Names of the columns that a scorer, or what a learner returns, will write; its score first."""
     return tuple(scorer.columns)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import BadRecipe
 from hf_datasel.hub.card import render
+from hf_datasel.recipe import drawing, reporting
 from hf_datasel.recipe.arms import Arms
 from hf_datasel.recipe.files import read_json, slug, write_json, write_text
 from hf_datasel.recipe.loading import load_recipe
@@ -41,15 +42,16 @@ def compare(
     """Train on the selections of several recipes under one contract, and say when each is as good as all of the pool.
 
     Beside the selections: `random` (as many rows as each of them), `uniform 10x` (ten times the rows of the largest, no
-    copies) and `full`. Every arm is trained for each seed and measured `points` times in training. Writes
-    `results.json`, `convergence.png` and `README.md`. Scores that recipes share are computed once; finished scores and
+    copies) and `full`. Every arm is trained for each seed and measured `points` times in training, and where smaller arms
+    end, so that arms can be compared there. Writes `results.json`, `convergence.png`, `composition-<column>.png` for the
+    columns that the rules balance, and `README.md`. Scores that recipes share are computed once; finished scores and
     trainings in the folder are reused, so a stopped study goes on where it stopped.
 
     Args:
         recipes: by the name of their arm, or files, named as they are. All must have the same pool, target, training
             settings, evaluation and seeds.
         folder: made if missing.
-        points: measurements of a training, evenly spaced; the paper saves 5 times.
+        points: evenly spaced measurements of a training; the paper saves 5 times.
         runner, processes: who scores (see `score`).
 
     Returns:
@@ -119,7 +121,8 @@ class Comparison:
     def selections(self) -> dict[str, Selection]:
         """By arm: of each recipe, and of the baselines; saved in `selections/`."""
         found = {name: run.selection() for name, run in self.runs.items()}
-        first = next(iter(self.runs.values())).scored()
+        first = next(iter(found.values())).pool
+        assert first is not None  # noqa: S101 (`select` binds it)
         for name, rule in self._baselines(found).items():
             found[name] = select(first, rule)
         if found[UNIFORM].num_kept == first.num_rows:
@@ -132,7 +135,8 @@ class Comparison:
     def trained(self) -> list[dict[str, Any]]:
         """One result per arm and seed, each with its curve; the untrained target first."""
         run = next(iter(self.runs.values()))
-        arms = Arms(run.recipe, run.contents, self.folder / "training", self.points)
+        ends = tuple(sorted({its.num_kept for its in self.selections.values()}))
+        arms = Arms(run.recipe, run.contents, self.folder / "training", self.points, ends)
         train = run.recipe.train
         assert train is not None  # noqa: S101 (the contract was checked)
         # Seed by seed, so that a study that is stopped has whole comparisons.
@@ -149,6 +153,10 @@ class Comparison:
         plot_convergence(
             curves, self.folder / "convergence.png", reference, metric="held-out loss", unit="nats per token"
         )
+        for stale in self.folder.glob("composition-*.png"):
+            stale.unlink()
+        for its in results["composition"]:
+            drawing.draw_composition(its, self.folder)
         write_text(self.folder / "README.md", render("comparison.md.jinja", results))
         return results
 
@@ -182,6 +190,17 @@ class Comparison:
             return None
         return self.selections[UNIFORM].num_kept / max(self.selections[name].num_kept for name in self.recipes)
 
+    def _composition(self) -> list[dict[str, Any]]:
+        """What the arms are made of, by the columns that the recipes' rules balance."""
+        tables: dict[str, dict[str, Any]] = {}
+        for name, recipe in self.recipes.items():
+            pool = self.selections[name].pool
+            assert pool is not None  # noqa: S101 (`select` binds it)
+            for its in reporting.compositions(recipe, pool, self.selections):
+                if its["plot"]:
+                    tables.setdefault(its["column"], its)
+        return list(tables.values())
+
     def _results(self, trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         start = trained[0][METRIC]
         curves: dict[str, list[Any]] = {arm: [] for arm in self.selections}
@@ -201,6 +220,7 @@ class Comparison:
             "uniform_times": self._uniform_times(),
             "scored": self._scored(),
             "overlap": _overlap(self.selections),
+            "composition": self._composition(),
             "rules": {name: repr(its.rule) for name, its in self.recipes.items()},
             "curves": curves,
             "trained": [{key: value for key, value in its.items() if key != "key"} for its in trained],

@@ -16,7 +16,7 @@ from hf_datasel.errors import BadRecipe, DataselError
 from hf_datasel.hub import Published, publish, publish_model, publish_page, render_card
 from hf_datasel.hub.client import check_repo_id
 from hf_datasel.proxy import Proxy
-from hf_datasel.recipe import reporting
+from hf_datasel.recipe import drawing, reporting
 from hf_datasel.recipe.arms import Arms
 from hf_datasel.recipe.columns import read_beside_content, written
 from hf_datasel.recipe.files import read_json, slug, write_json, write_text
@@ -135,8 +135,11 @@ class Run:
         write_text(folder / "constraints.txt", f"{build}\n")
         write_json(folder / "constraints.json", build.report)
 
-    def trained(self) -> list[dict[str, Any]]:
+    def trained(self, selections: Mapping[str, Selection] | None = None) -> list[dict[str, Any]]:
         """One result per arm and seed, from `training/<arm>/seed-<n>/` where it is finished there.
+
+        Args:
+            selections: what `selections()` gave, where the caller has it.
 
         Raises:
             DataselError: the recipe has no `train` section.
@@ -144,20 +147,24 @@ class Run:
         arms = Arms(self.recipe, self.contents, self.folder / "training")
         assert self.recipe.train is not None  # noqa: S101 (Arms checked it)
         results = [arms.untrained()]
-        for arm, selection in self.selections().items():
+        for arm, selection in (selections or self.selections()).items():
             results += [arms.train(arm, selection, seed) for seed in self.recipe.train.seeds]
         return results
 
     def report(self, train: bool = True) -> str:
         """Do what is still to do, write `results.json`, `plots/` and `README.md`; the table for a terminal."""
-        trained = self.trained() if train else []
-        scored, selections = self.scored(), self.selections()
+        return reporting.table(self._report(self.selections(), train))
+
+    def _report(self, selections: Mapping[str, Selection], train: bool) -> dict[str, Any]:
+        trained = self.trained(selections) if train else []
+        scored = selections[SELECTED].pool
+        assert scored is not None  # noqa: S101 (`select` binds it)
         constraints = read_json(self._selection_folder(SELECTED) / "constraints.json").get("constraints", [])
         results = reporting.gather(self.recipe, scored, selections, trained, constraints)
         write_json(self.folder / "results.json", results)
-        reporting.draw(self.recipe, scored, selections, results, self.folder / "plots")
+        drawing.draw(self.recipe, scored, selections, results, self.folder / "plots")
         write_text(self.folder / "README.md", render_card(results))
-        return reporting.table(results)
+        return results
 
     def publish(self, dry_run: bool = False) -> Published:
         """Put the selection on the Hub, and where the recipe names places for them the target and the report page.
@@ -195,10 +202,10 @@ class Run:
             config = train.target.trl_config(labels, *place, "sft-output", train.seeds[0])
         elif train:
             logger.warning("No sft.yaml is written: `trl sft` cannot leave the encoder of images frozen.")
-        self.report(train=train is not None)
-        results = read_json(self.folder / "results.json")
+        selections = self.selections()
+        results = self._report(selections, train=train is not None)
         done = publish(
-            self.selections()[SELECTED], *place, sources=reporting.sources(self.recipe), license=section.license,
+            selections[SELECTED], *place, sources=reporting.sources(self.recipe), license=section.license,
             title=section.title, about=section.about, limits=section.limits,
             results=results if results["arms"] else None, private=section.private, light=section.light,
             dry_run=self.folder / "publish" if dry_run else None,

@@ -18,7 +18,7 @@ from hf_datasel.training.curve import CurveCallback
 PROXY = Path(__file__).parents[2] / "recipes" / "quickstart" / "proxy"
 
 
-def write_recipe(folder, name, select, **changes):
+def write_recipe(folder, name, select, pool=None, **changes):
     train = {
         "target": {
             "target": str(PROXY), "protocol": "A", "epochs": 1,
@@ -29,7 +29,7 @@ def write_recipe(folder, name, select, **changes):
         **changes,
     }  # fmt: skip
     values = {
-        "pool": {"path": "pool.jsonl", "labels": {"max_length": 64}},
+        "pool": pool or {"path": "pool.jsonl", "labels": {"max_length": 64}},
         "score": {"scorers": [{"ResponseLength": {}}]},
         "select": select,
         "train": train,
@@ -61,7 +61,8 @@ def test_every_arm_and_seed_has_a_curve_of_its_own_samples(study):
     assert [arm["arm"] for arm in results["arms"]] == ["longest", "middle", "random", "uniform 10x", "full"]
     samples = {arm: [point[0] for point in curves[0]] for arm, curves in results["curves"].items()}
     assert samples == {
-        "longest": [0, 1], "middle": [0, 1], "random": [0, 1], "uniform 10x": [0, 5, 10], "full": [0, 6, 12],
+        "longest": [0, 1], "middle": [0, 1], "random": [0, 1], "uniform 10x": [0, 1, 5, 10],
+        "full": [0, 1, 6, 10, 12],  # also where the arms of one and of ten rows end
     }  # fmt: skip
     assert all(len(curves) == 2 for curves in results["curves"].values())
     assert {curve[0][1] for curves in results["curves"].values() for curve in curves} == {results["untrained"]}
@@ -90,6 +91,23 @@ def test_scores_are_shared_and_the_page_and_plot_are_there(study):
         "longest": 1.0, "middle": 0.0, "random": results["overlap"]["random"]["longest"],
         "uniform 10x": results["overlap"]["uniform 10x"]["longest"], "full": round(1 / 12, 3),
     }  # fmt: skip
+
+
+def test_a_study_draws_what_its_arms_are_made_of(files, tmp_path):
+    folder = files[0].parent
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["kind"] = "abc"[number % 3]
+    (folder / "kinds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rule = {"TopCountPerGroup": {"column": "response_length", "count": 3, "group": "kind"}}
+    file = write_recipe(folder, "grouped", rule, seeds=[0], pool={"path": "kinds.jsonl", "labels": {"max_length": 64}})
+    results = compare([file], tmp_path, points=1)
+    (table,) = results["composition"]
+    shares = {line["value"]: dict(zip(table["arms"], line["shares"], strict=True)) for line in table["lines"]}
+    assert {value: its["grouped"] for value, its in shares.items()} == pytest.approx(dict.fromkeys("abc", 1 / 3))
+    assert (tmp_path / "composition-kind.png").is_file() and "composition-kind.png" in (
+        tmp_path / "README.md"
+    ).read_text()
 
 
 def test_a_stopped_study_goes_on_where_it_stopped(study, files):

@@ -51,6 +51,34 @@ def test_all_faults_are_reported_together():
     assert "has 7 problems" in message
 
 
+def test_words_about_the_recipes_own_rows_are_not_said_of_others(tmp_path, caplog):
+    other = tmp_path / "mine.jsonl"
+    other.write_text((QUICKSTART.parent / "quickstart" / "pool.jsonl").read_text(encoding="utf-8"))
+    own = load_recipe(QUICKSTART).publish
+    assert own.about and own.license and own.sources and own.limits
+    recipe = load_recipe(QUICKSTART, {"pool.path": str(other), "publish.license": "cc0-1.0"})
+    said = recipe.publish
+    assert (said.title, said.about, said.license, said.sources, said.limits) == ("A selection", "", "cc0-1.0", [], "")
+    assert "publish.title, publish.about, publish.sources, publish.limits" in caplog.text
+    assert recipe.resolved["publish"]["about"] == ""  # what replays the run says no more
+    caplog.clear()
+    # The same rows by another path, and other settings, are no other pool; nor is a file that somebody edited.
+    same = {"pool.path": str(QUICKSTART.parent / "quickstart" / "pool.jsonl"), "pool.labels.max_length": 64}
+    assert load_recipe(QUICKSTART, same).publish == own
+    assert load_recipe(QUICKSTART, {"pool.path": str(other), "publish": {"title": "Mine"}}).publish.title == "Mine"
+    edited = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
+    edited["pool"]["path"] = str(other)
+    places = (("anchors",), ("train", "evaluation"), ("score", "proxy"), ("train", "target"))
+    for *parents, last in places:
+        section = edited[parents[0]][last] if parents else edited[last]
+        for name in ("path", "model", "target"):
+            if name in section:
+                section[name] = str(QUICKSTART.parent / section[name])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(edited))
+    assert load_recipe(tmp_path / "mine.yaml").publish == own
+    assert not caplog.text
+
+
 def test_a_missing_score_column_is_found_before_scoring():
     message = problems({"select": {"TopFraction": {"column": "ost_utilty", "fraction": 0.2}}})
     assert "`TopFraction.column` is 'ost_utilty', expected a column of the pool or of a scorer" in message
