@@ -29,6 +29,7 @@ from hf_datasel.reports.page.table import (
     score_columns,
 )
 from hf_datasel.reports.page.texts import PLAIN, fact, painted, said
+from hf_datasel.reports.scales import scale_of
 from hf_datasel.rows import with_row_ids
 from hf_datasel.rows.identity import CONTENT_COLUMNS, MEDIA_COLUMNS, ROW_ID, with_encoded_media
 from hf_datasel.selectors.columns import read_row_ids
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 BUDGET = 24_000_000
 OWN_BYTES = 150_000  # of the page itself, its script and the words about the run
 SCRIPTS = ("data", "words", "threshold", "histogram", "curve", "summary", "cards", "rows", "main")
-UTILITY = "ost_utility"
 
 
 def write_report(
@@ -101,12 +101,13 @@ def write_report(
     chosen = next(iter(selections.values()), None) if selections else None
     names = score_columns(scored, column or (chosen.rule.get("column") if chosen else None))
     groups = group_columns(scored, names, text_field)
+    specs = chosen.scorers if chosen else ()
     table = _table(scored, names, groups, selections or {}, text_field)
     main = np.array([np.nan if value is None else value for value in table["scores"][names[0]]])
     order = by_interest(main, chosen.num_kept if chosen else len(main) // 2)
     first = [group] if group in groups else []
     about_page: dict[str, Any] = {
-        "title": title, "about": about, "rows": len(scored), "scores": [_score(name, scores or {}) for name in names],
+        "title": title, "about": about, "rows": len(scored), "scores": [_score(name, scores or {}, specs) for name in names],
         "groups": list(dict.fromkeys([*first, *groups])), "facts": fact_columns(scored, names, text_field),
         "has_tokens": all(name in scored.column_names for name in TOKENS),
         "has_pictures": any(name in scored.column_names for name in MEDIA_COLUMNS),
@@ -175,11 +176,9 @@ def _pictures(scored: Dataset, order: Indices) -> Iterator[tuple[int, Any]]:
             yield number, pictures(row)
 
 
-def _score(name: str, known: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "name": name, "words": known.get(name, ""), "is_utility": name.startswith(UTILITY) and not name.endswith("_vote"),
-        "unit": "nats per token" if name.startswith(UTILITY) and not name.endswith("_vote") else "",
-    }  # fmt: skip
+def _score(name: str, known: Mapping[str, str], specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    scale = scale_of(name, specs)
+    return {"name": name, "words": known.get(name, ""), "is_utility": scale.toxic_below_zero, "unit": scale.unit}
 
 
 def _rule(selection: Selection) -> str:

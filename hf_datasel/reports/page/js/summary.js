@@ -44,7 +44,7 @@ function showFigures() {
   if (gain) table.push(line("Below zero", (its) => whole(its.harmful)));
   fillTable(byId("figures"), "The rows kept at the line, beside those of the run", [unseen("figure"), "At the line", ...(view.arm ? [view.arm] : []), "All rows"], table);
   byId("gain-words").textContent = gain
-    ? `Expected gain is the sum of the utilities of the kept rows, in ${unit}: to first order, how far one step on each of them alone lowers the anchors\u2019 loss. Steps do not simply add up, and copies count twice, so compare cuts by it; it is no forecast.`
+    ? `Expected gain is the sum of the utilities of the kept rows${unit && `, in ${unit}`}: to first order, how far one step on each of them alone lowers the anchors\u2019 loss. Steps do not simply add up, and copies count twice, so compare cuts by it; it is no forecast.`
     : "Sum and mean are of this score. It is not a loss, so there is no expected gain to read off it.";
 }
 
