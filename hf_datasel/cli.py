@@ -63,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("recipes", type=Path, nargs="+", metavar="recipe", help="YAML recipes with the same `train`")
     _add_options(compare, "the folder of the study (default: runs/comparison)")
     compare.add_argument("--points", type=int, default=5, help="measurements of a training (default: 5)")
+    compare.add_argument(
+        "--protocols", nargs="+", choices=("A", "B"), default=["A", "B"],
+        help="as many passes over each arm's rows (A), as many steps for each arm (B); default: both",
+    )  # fmt: skip
     compare.add_argument("--dry-run", action="store_true", help="check the recipes and their data, run nothing")
     purpose = "write the page to look at a finished run: one HTML file that works offline"
     report = commands.add_parser("report", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
@@ -127,7 +131,14 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     arguments.output_dir = arguments.output_dir or Path("runs") / "comparison"
     recipes = load_recipes(arguments.recipes, _overrides(arguments.overrides))
-    study = Comparison(recipes, arguments.output_dir, arguments.points, arguments.runner, arguments.processes)
+    study = Comparison(
+        recipes,
+        arguments.output_dir,
+        arguments.points,
+        arguments.runner,
+        arguments.processes,
+        tuple(arguments.protocols),
+    )
     if arguments.dry_run:
         print(f"{', '.join(recipes)} are sound and can be compared.")
         return 0

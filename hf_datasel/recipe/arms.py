@@ -78,7 +78,7 @@ class Arms:
         asked = {"points": self.points, **({"shared": shared} if shared else {})} if self.points else {}
         key = spec_key(decides | asked)
         known = read_json(folder / "result.json")
-        if known.get("key") == key:
+        if known.get("key") == key and "flops" in known:
             return {**known, "arm": arm}
         logger.info("Training %s, seed %d, on %d rows.", arm, seed, selection.num_kept)
         began = time.monotonic()
@@ -87,6 +87,7 @@ class Arms:
         result: dict[str, Any] = {
             "key": key, "arm": arm, "seed": seed, "rows": trained.num_rows, "steps": trained.steps,
             "epochs": trained.epochs, "train_loss": trained.train_loss, "seconds": time.monotonic() - began,
+            "flops": trained.flops,
         }  # fmt: skip
         for callback in callbacks:
             result["curve"] = callback.curve

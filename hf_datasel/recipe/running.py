@@ -234,6 +234,10 @@ class Run:
             dry_run=self.folder / "publish" / "model" if dry_run else None,
         )  # fmt: skip
 
+    def warmed_proxy(self) -> Proxy | None:
+        """The proxy that scores."""
+        return self._warmed_proxy()[0]
+
     def _warmed_proxy(self) -> tuple[Proxy | None, set[str]]:
         section = self.recipe.score
         if section.warm_up is None or section.proxy is None:

@@ -163,8 +163,11 @@ class WarmUp:
             return warmed
         (folder / RECORD).unlink(missing_ok=True)
         rows = pool.select([index for index, _, _ in chosen])
-        run_sft(starting_point(proxy), reader, rows, labels, folder, self._arguments(proxy, steps))
-        _write_record(folder, {"key": key, "steps": steps, "proxy": proxy.spec, "warm_up": asdict(self)}, warmed)
+        done = run_sft(starting_point(proxy), reader, rows, labels, folder, self._arguments(proxy, steps))
+        flops = float(done.metrics["total_flos"])
+        _write_record(
+            folder, {"key": key, "steps": steps, "flops": flops, "proxy": proxy.spec, "warm_up": asdict(self)}, warmed
+        )
         return warmed
 
     def _slice(
