@@ -45,7 +45,7 @@ class TokenBatch:
     @property
     def spare(self) -> int:
         """Tokens at a row's end that need not be read: the last one predicts nothing, but it may be a part of an image."""
-        return 1
+        return 0 if self.media else 1
 
     @functools.cached_property
     def is_target(self) -> torch.Tensor:

@@ -58,7 +58,7 @@ def images_once(proxy: LoadedProxy, batch: TokenBatch) -> Iterator[None]:
     def once(*arguments: Any, **options: Any) -> Any:
         given = [value for value in (*arguments, *options.values()) if isinstance(value, torch.Tensor)]
         for known, output in batch.encoded:
-            if False:
+            if _equal(known, given):
                 return _fresh(output)
         with torch.no_grad():
             output = _needed(proxy, plain(*arguments, **options))
