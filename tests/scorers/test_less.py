@@ -123,3 +123,26 @@ def test_a_checkpoint_counts_by_content_and_the_folder_of_the_store_does_not(sco
     assert replace(scorer, store=replace(scorer.store, folder=str(tmp_path / "other"))).spec == spec
     assert replace(scorer, store=replace(scorer.store, seed=1)).spec != spec
     assert replace(scorer, checkpoints=checkpoints[:1]).spec != replace(scorer, checkpoints=checkpoints[1:]).spec
+
+
+def test_matching_is_the_published_formula_on_random_features():
+    """Inf(z, task) = max over subtasks of the mean over their anchors of the sum over checkpoints of w <f(z), f(v)>."""
+    draw = np.random.default_rng(0)
+    rows, anchors, checkpoints, width = 7, 5, 3, 16
+    own, theirs = (draw.normal(size=(checkpoints, count, width)) for count in (rows, anchors))
+    own, theirs = (its / np.linalg.norm(its, axis=-1, keepdims=True) for its in (own, theirs))
+    rates, tasks = [2e-5, 1.5e-5, 0.5e-5], ["a", "b", "a", "c", "b"]
+    expected = np.full(rows, -np.inf)
+    for task in "abc":
+        members = [place for place, name in enumerate(tasks) if name == task]
+        for row in range(rows):
+            total = 0.0
+            for checkpoint, rate in enumerate(rates):
+                for anchor in members:
+                    total += (
+                        rate / sum(rates) * float(own[checkpoint, row] @ theirs[checkpoint, anchor]) / len(members)
+                    )
+            expected[row] = max(expected[row], total)
+    products = [own[checkpoint] @ theirs[checkpoint].T for checkpoint in range(checkpoints)]
+    found = group_means(weighted(products, rates), [{"task": name} for name in tasks], "task").max(1)
+    assert found == pytest.approx(expected, abs=1e-12)
