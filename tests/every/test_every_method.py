@@ -1,6 +1,7 @@
 """Every scorer, learner and rule has an export, a recipe and a line in docs/methods.md; the failure says what to write."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,13 @@ def test_a_shipped_recipe_uses_it(name):
 def test_what_has_no_recipe_has_none():
     assert not set(WITHOUT_RECIPE) & set(used()), "these have a recipe: take them out of WITHOUT_RECIPE"
     assert set(WITHOUT_RECIPE) <= {*EVERY}
+
+
+@pytest.mark.parametrize("name", [*EVERY])
+def test_it_has_a_test_of_its_own(name):
+    rooms = (ROOT / "tests" / room for room in ("scorers", "learners", "selectors"))
+    texts = [path.read_text(encoding="utf-8") for room in rooms for path in room.glob("test_*.py")]
+    assert any(re.search(rf"\b{name}\(", text) for text in texts), f"work out {name} by hand in a test in its room"
 
 
 @pytest.mark.parametrize(("name", "thing"), EVERY.items())
