@@ -67,7 +67,9 @@ def test_what_has_no_recipe_has_none():
 def test_it_has_a_test_of_its_own(name):
     rooms = (ROOT / "tests" / room for room in ("scorers", "learners", "selectors"))
     texts = [path.read_text(encoding="utf-8") for room in rooms for path in room.glob("test_*.py")]
-    assert any(len(re.findall(rf"\b{name}\b", text)) > 1 for text in texts), f"work out {name} by hand in a test in its room"
+    assert any(len(re.findall(rf"\b{name}\b", text)) > 1 for text in texts), (
+        f"work out {name} by hand in a test in its room"
+    )
 
 
 @pytest.mark.parametrize(("name", "thing"), EVERY.items())

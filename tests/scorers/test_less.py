@@ -82,6 +82,15 @@ def _unit(place, row, adam):
     return (vector / vector.norm()).numpy()
 
 
+def test_the_best_subtask_or_their_mean_is_the_score(scorer, pool):
+    rows = pool[:6]
+    found, mean = scorer(rows), replace(scorer, group_score="mean")(rows)
+    groups = np.stack([found["less_influence_group_a"], found["less_influence_group_b"]])
+    assert np.abs(groups[0] - groups[1]).min() > 1e-4, "alike, they would prove nothing"
+    assert found["less_influence"].tolist() == groups.max(0).tolist()
+    assert mean["less_influence"] == pytest.approx(groups.mean(0), abs=1e-12)
+
+
 def test_other_anchors_cost_no_pass_over_the_pool(scorer, pool, real_rows):
     scorer(pool[:])
     other = replace(scorer, anchors=real_rows("held_out.jsonl", 12).select([8, 9]).to_list(), anchor_groups=None)

@@ -27,6 +27,13 @@ def test_the_sheets_known_answer() -> None:
     assert pick(np.array([3.0, 2.0, -0.41]), vectors, 3, 1.0, 2).tolist() == [0, 1, 2]
 
 
+def test_scores_below_zero_are_counted_from_the_lowest() -> None:
+    # 2, 1 and 0 from the lowest: 1 - 2 x .81 = -.62 against 0 - 2 x .01. Counted from 0, nothing would be taken, or given.
+    e = [[1.0, 0.0], [0.9, 0.19**0.5], [0.1, 0.99**0.5]]
+    pool = Dataset.from_dict({"text": list("abc"), "s": [-1.0, -2.0, -3.0], "e": e})
+    assert NeighbourPenalty("s", "e", 1.0).rank(pool).tolist() == [0, 2, 1]
+
+
 def test_without_a_penalty_it_is_the_top_fraction() -> None:
     draw = np.random.default_rng(0)
     pool = Dataset.from_dict(
