@@ -81,3 +81,14 @@ def test_the_method_index_names_its_file(name, thing):
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_method_index_names_the_recipe(path):
     assert f"`recipes/{path.name}`" in METHODS, f"name `recipes/{path.name}` in docs/methods.md"
+
+
+def test_the_method_index_says_all_of_every_method():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in METHODS.splitlines() if line.startswith("| ")]
+    names, *methods = [row for row in rows if len(row) > 4]
+    assert names == [
+        "method", "paper", "file", "recipe", "needs", "cost per row", "fidelity", "known differences",
+    ]  # fmt: skip
+    for row in methods:
+        assert len(row) == len(names) and all(row), f"the line of {row[0]} has an empty cell; write – for none"
+        assert row[6] in ("paper", "release", "after", "definition", "ours"), f"{row[0]}: see the words of the page"
