@@ -1,5 +1,6 @@
 """LESS by its released definition: Adam directions, cosines, checkpoints by weight, the best subtask."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingA
 
 from hf_datasel import ICONS, LESS, GradientStore, Labels, Proxy, score, select
 from hf_datasel.errors import BadRow, DataselError, OverlapError
+from hf_datasel.proxy.gradient_store import GradientReader
 from hf_datasel.proxy.losses import collate, row_values, token_losses
 from hf_datasel.proxy.one_step import gradient
 from hf_datasel.proxy.proxy import encode
@@ -132,6 +134,21 @@ def test_a_checkpoint_counts_by_content_and_the_folder_of_the_store_does_not(sco
     assert replace(scorer, store=replace(scorer.store, folder=str(tmp_path / "other"))).spec == spec
     assert replace(scorer, store=replace(scorer.store, seed=1)).spec != spec
     assert replace(scorer, checkpoints=checkpoints[:1]).spec != replace(scorer, checkpoints=checkpoints[1:]).spec
+
+
+def test_another_state_of_adam_is_another_store(scorer, checkpoints, tmp_path):
+    place = shutil.copytree(checkpoints[0], tmp_path / "checkpoint")
+
+    def folders():
+        readers = (GradientReader(scorer.store, Proxy(str(place)), LABELS, kind) for kind in ("sgd", "adam"))
+        return [reader.folder for reader in readers]
+
+    plain, adam = folders()
+    assert folders() == [plain, adam]
+    state = torch.load(place / "optimizer.pt", weights_only=True)
+    state["state"][0]["exp_avg"] += 1
+    torch.save(state, place / "optimizer.pt")
+    assert folders()[0] == plain and folders()[1] != adam
 
 
 def test_matching_is_the_published_formula_on_random_features():
