@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # Fields of rules that name a column: one that a scorer may write, and one of the pool.
-SCORED_FIELDS = ("column", "embedding", "loss", "anchor_similarity", "length_column", "weight")
+SCORED_FIELDS = ("column", "embedding", "trajectory", "loss", "anchor_similarity", "length_column", "weight")
 COLUMN_FIELDS = (*SCORED_FIELDS, "group", "balance")
 
 

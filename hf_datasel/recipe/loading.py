@@ -218,7 +218,12 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
             place = {"evaluation": "train.evaluation", "proxy": "score.proxy"}.get(key, key)
             problems.append(f"`{where}.{name}` needs `{place}`, expected it in the recipe. Add that section.")
             return None
-    return bind(cls, arguments or {}, f"{where}.{name}", problems, **wanted)
+    arguments = dict(arguments or {})
+    if "scorer" in fields and "scorer" in arguments:  # one that calls another: `MISS`
+        wanted["scorer"] = _named(arguments.pop("scorer"), f"{where}.{name}.scorer", known, problems, **given)
+        if wanted["scorer"] is None:
+            return None
+    return bind(cls, arguments, f"{where}.{name}", problems, **wanted)
 
 
 def _scorers(

@@ -12,7 +12,7 @@ import numpy as np
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
-from hf_datasel.rows import Labels, content_rows, row_digest
+from hf_datasel.rows import Labels, check_columns, content_rows, row_digest
 from hf_datasel.scorers.with_proxy import call, loaded_proxy, spec_of, state_of
 
 
@@ -102,6 +102,7 @@ class Nuggets:
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """One row at a time: it meets no other row, so the numbers are its own to the last bit."""
+        check_columns(list(rows[0]), self.labels)
         engine, digests = self._engine(rank), np.array(self._digests)
         for place in sorted(missing):
             row = rows[place]

@@ -14,6 +14,7 @@ from hf_datasel.recipe.loading import check_recipe
 
 from ..judge_endpoint import fair_judge
 from ..raters import save_classifier, save_rater, save_weaker
+from ..sentences import save_sentence_model
 
 
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -49,6 +50,16 @@ def smaller(values, rows):
             scorer["PredictiveStrength"]["models"] = [{"model": save_weaker(proxy, by)} for by in (0.3, 0.1)] + [
                 {"model": proxy}
             ]
+        if "SentenceEmbedding" in scorer:
+            pytest.importorskip("sentence_transformers")
+            scorer["SentenceEmbedding"]["model"] = save_sentence_model(proxy)
+        if "InfluenceFunction" in scorer:
+            scorer["InfluenceFunction"]["iterations"] = 1
+        if "MISS" in scorer:
+            scorer["MISS"].update(count=8, rounds=2)
+        for name, steps in {"LossTrajectory": 4, "MISS": 1}.items():
+            if name in scorer:
+                scorer[name]["training"]["steps"] = steps
     ((_, rule),) = values["select"].items()
     rule.update({name: few for name, few in (("count", 8), ("tokens", 1000)) if name in rule})
     return values
@@ -71,3 +82,9 @@ def test_it_says_what_it_does_and_how_to_run_it(path):
     header = path.read_text(encoding="utf-8").split("\n\n")[0]
     assert header.startswith("# What:    ")
     assert f"recipes/{path.stem}.yaml --output-dir runs/{path.stem}" in header
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Stores, and models of learners, go to `runs/` of the working folder."""
+    monkeypatch.chdir(tmp_path)

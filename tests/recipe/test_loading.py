@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from hf_datasel.errors import BadRecipe
+from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import load_recipe
+from hf_datasel.recipe.loading import scorers_on
 
 
 NOT_SHIPPED = {"ost_tabmwp", "ost_mathvision"}  # whose rows a user brings: see test_chain_of_thought.py
@@ -87,6 +89,30 @@ def test_a_missing_score_column_is_found_before_scoring():
 def test_a_missing_column_of_embeddings_is_found_before_scoring():
     message = problems({"select": {"KCenter": {"embedding": "embeding", "fraction": 0.2}}})
     assert "`KCenter.embedding` is 'embeding', expected a column of the pool or of a scorer" in message
+
+    message = problems({"select": {"S2L": {"trajectory": "loss_trajectry", "fraction": 0.2}}})
+    assert "`S2L.trajectory` is 'loss_trajectry', expected a column of the pool or of a scorer" in message
+
+
+def test_a_scorer_that_calls_another_names_it():
+    def with_miss(**its):
+        return {"score.scorers": [{"MISS": {"count": 9, **its}}], "select": {"Full": {}}, "train.beside": {}}
+
+    found = load_recipe(QUICKSTART, with_miss(scorer={"OneStepTrain": {"learning_rate": 1.0e-4}}, rounds=3))
+    (miss,) = found.scorers
+    inner = miss.scorer
+    assert (inner.learning_rate, len(inner.anchors), inner.proxy) == (1e-4, len(found.anchor_rows), found.score.proxy)
+    assert (miss.labels.max_length, miss.rounds) == (512, 3)
+    assert scorers_on(found, Proxy("another"))[0].scorer.proxy == Proxy("another"), (
+        "rounds start from the warmed-up proxy"
+    )
+    assert "`score.scorers[0].MISS.scorer.Perplexty` is unknown. Did you mean `Perplexity`?" in problems(
+        with_miss(scorer={"Perplexty": {}})
+    )
+    assert "`score.scorers[0].MISS.scorer.Perplexity.kep` is unknown. Did you mean `keep`?" in problems(
+        with_miss(scorer={"Perplexity": {"kep": "low"}})
+    )
+    assert "`score.scorers[0].MISS.scorer` is missing" in problems(with_miss())
 
 
 def test_two_scorers_of_one_column_are_found_before_scoring():
