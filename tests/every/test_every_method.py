@@ -21,9 +21,6 @@ RULES = {
 }
 # What a recipe on packaged rows cannot run, and why.
 WITHOUT_RECIPE = {
-    "CLIPFeatures": "needs a CLIP, and none is packaged",
-    "CLIPScore": "needs a CLIP, and none is packaged",
-    "Reward": "needs a function or a reward model, and neither is packaged",
     "S2L": "reads loss trajectories, which a callback writes while a proxy trains",
     "SentenceEmbedding": "needs a sentence-transformers model, and none is packaged; recipes take `Embedding`",
     "WeightedSum": "what the learner `IndicatorWeights` returns; its recipe runs it",
