@@ -28,6 +28,7 @@ from hf_datasel import (
     Embedding,
     Full,
     NeighbourPenalty,
+    Perplexity,
     Proxy,
     ResponseLength,
     SelfFilter,
@@ -36,6 +37,7 @@ from hf_datasel import (
     score,
     select,
 )
+from hf_datasel.metrics import RankAgreement
 from hf_datasel.training import heldout_loss
 
 
@@ -59,12 +61,12 @@ def run(quick: bool = False) -> dict:
         for seed in seeds:
             for name, shares in POOLS.items():
                 pool, _ = noisy_rows(size, shares, seed)
-                for arm, rows in arms(pool, seed, clusters, whole=name == "clean" and not quick):
+                for arm, rows, agreement in arms(pool, seed, clusters, whole=name == "clean" and not quick):
                     done = TargetTraining(MODEL, protocol="B", steps=steps, sft=SFT).train(
                         rows, LABELS, Path(folder, "model"), seed
                     )
                     found[name].setdefault(arm, []).append(measured(done.folder, test, prompts))
-                    said[name].setdefault(arm, []).append(kept_of(rows))
+                    said[name].setdefault(arm, []).append({**kept_of(rows), **agreement})
                     print(seed, name, arm, found[name][arm][-1], said[name][arm][-1], flush=True)
     return {
         "coido_minus_random": {
@@ -82,10 +84,13 @@ def run(quick: bool = False) -> dict:
     }
 
 
-def arms(pool: Dataset, seed: int, clusters: int, whole: bool) -> Iterator[tuple[str, Dataset]]:
-    """Rows of each arm; all of them if `whole`, else the method, its importance loss alone, and what stands beside it."""
+def arms(pool: Dataset, seed: int, clusters: int, whole: bool) -> Iterator[tuple[str, Dataset, dict[str, float]]]:
+    """Rows of each arm, and how far its score ranks the pool as the model's own loss does, which no arm reads.
+
+    All arms if `whole`, else the method, its importance loss alone, and what stands beside it.
+    """
     proxy = Proxy(MODEL)
-    pool = score(pool, Embedding(proxy, labels=LABELS), ResponseLength())
+    pool = score(pool, Embedding(proxy, labels=LABELS), ResponseLength(), Perplexity(proxy, labels=LABELS))
     shared = {"clusters": clusters, "neighbours": 10, "width": 64, "training": training(), "labels": LABELS}
     asked = {
         f"p 20 %, {coupling}": (0.2, coupling) for coupling in (COUPLINGS if whole else ("importance", "uncertainty"))
@@ -95,14 +100,24 @@ def arms(pool: Dataset, seed: int, clusters: int, whole: bool) -> Iterator[tuple
         given: dict[str, Any] = {**shared, "fraction": fraction, "coupling": coupling, "seed": seed}
         scorer = CoIDO(proxy, ["embedding"], ["response_length"], **given).fit(pool)
         scored = pool.map(scorer, batched=True, load_from_cache_file=False)
-        yield name, select(scored, TopFractionPerGroup("coido", "kind", FRACTION)).kept
+        yield name, select(scored, TopFractionPerGroup("coido", "kind", FRACTION)).kept, agrees(scored, "coido")
     if whole:
         linear = SelfFilter(proxy, ["embedding"], [], 0.3, training(1.0), LABELS, seed).fit(pool)
         scored = pool.map(linear, batched=True, load_from_cache_file=False)
-        yield "self-filter", select(scored, NeighbourPenalty("self_filter", "embedding", FRACTION)).kept
+        yield (
+            "self-filter",
+            select(scored, NeighbourPenalty("self_filter", "embedding", FRACTION)).kept,
+            agrees(scored, "self_filter"),
+        )
     drawn = pool.add_column("drawn", np.random.default_rng(seed).random(len(pool)))
-    yield "random", select(drawn, TopFractionPerGroup("drawn", "kind", FRACTION)).kept
-    yield "full", select(pool, Full()).kept
+    yield "random", select(drawn, TopFractionPerGroup("drawn", "kind", FRACTION)).kept, {}
+    yield "full", select(pool, Full()).kept, {}
+
+
+def agrees(scored: Dataset, column: str) -> dict[str, float]:
+    """Rank agreement of a score and the loss of the model before training."""
+    found = RankAgreement().compute(predictions=scored[column][:], references=scored["row_loss"][:])
+    return {"rank_agreement_with_loss": found["spearman"]}
 
 
 def measured(folder: str, test: Dataset, prompts: Any) -> dict[str, float]:
