@@ -13,6 +13,7 @@ from datasets import Dataset
 from hf_datasel.errors import DataselError
 from hf_datasel.scorers.coido import FeatureBuilder, WeightScorer
 from hf_datasel.scorers.coido.networks import KINDS, FoldedMLP, make_network
+from hf_datasel.scorers.coido.weight_scorer import BLOCK
 
 
 BUILDER = FeatureBuilder(("image", "words"), (3, 2), ("s",), (0.0,), (1.0,), (0.5,))
@@ -66,6 +67,13 @@ def test_a_row_weighs_the_same_whatever_is_beside_it(kind):
     assert one({name: values[3] for name, values in pool()[:].items()})["coido"] == pytest.approx(whole[3], abs=1e-6)
     assert pool().map(one)["coido"][:] == pytest.approx(whole, abs=1e-6)
     assert pool().map(one, batched=True)["coido"][:] == pytest.approx(whole, abs=1e-6)
+
+
+def test_more_rows_than_are_read_at_a_time():
+    one, rows = scorer(), pool(2 * BLOCK + 100)[:]
+    halves = [one({name: values[part] for name, values in rows.items()}) for part in (slice(900), slice(900, None))]
+    expected = np.concatenate([half["coido"] for half in halves])
+    assert len(set(expected.round(6))) > BLOCK and one(rows)["coido"] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(("embedding", "scores"), [(6, 2), (6, 0), (0, 2)])

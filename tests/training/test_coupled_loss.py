@@ -124,6 +124,25 @@ def test_a_row_without_targets_takes_no_part():
     assert float(found.importance) == pytest.approx((1 * 2 + 2 * 1 + 3 * 1) / 6)
 
 
+@pytest.mark.parametrize("per", ["row", "token"])
+def test_a_batch_without_any_targets_teaches_nothing(per):
+    loss = worked("sum", per=per)
+    terms = loss(ROWS, torch.full((4,), float("nan")), torch.zeros(4, dtype=torch.long))
+    terms.total.backward()
+    assert float(terms.total.detach()) == 0 and loss.network.logits.grad.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("variance", ["population", "sample", "deviation"])
+def test_equal_logits_weigh_all_rows_alike(variance):
+    loss = CoupledLoss(Free([3.0] * 4), torch.eye(4), torch.zeros(4, 0), CLUSTERS, "sum", variance)
+    terms = loss(ROWS, LOSSES, COUNTS)
+    terms.total.backward()
+    assert float(terms.importance.detach()) == pytest.approx(4.5 / 4)
+    assert float(terms.diversity.detach()) == pytest.approx(1e-4 if variance == "deviation" else 0)
+    expected = [0.25 * (row - 4.5 / 4) for row in LOSSES.tolist()]  # from importance alone
+    assert loss.network.logits.grad.tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_row_alone_has_all_the_weight_and_no_gradient():
     loss = worked("importance")
     loss(torch.tensor([2]), torch.tensor([1.7]), torch.tensor([4])).total.backward()
