@@ -166,7 +166,7 @@ def test_rows_without_a_loss_or_an_embedding_are_not_learned_from(tiny_model):
     found = learner(tiny_model, incomplete="not_scored").fit(Dataset.from_list(rows))
     assert found.spec["learned"]["rows"] == 18
     scored = found(Dataset.from_list(rows)[:])
-    assert scored["coido_status"][5] == "no_features"
+    assert scored["coido_status"][5] == "missing_embedding"
     assert np.isnan(scored["coido"]).sum() == 1  # the row without a loss has features, and so a score
 
 
