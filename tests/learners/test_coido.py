@@ -155,6 +155,8 @@ def test_settings_nobody_gave_are_those_of_the_paper(tiny_model):
 def test_self_filter_is_linear_and_finds_the_hard_rows(tiny_model):
     found = learner(tiny_model, SelfFilter, training={"epochs": 4.0, "network_learning_rate": 5e-2}).fit(pool_of())
     assert {name: value.shape for name, value in found.weights.items()} == {"factors.weight": (1, 4)}
+    said = found.learned["last_log"]  # importance alone: no sigma that moves, no clusters
+    assert said["importance_loss"] > 0 and said["diversity_loss"] == said["log_sigma_importance"] == 0
     scored = pool_of(30, seed=7).map(found, batched=True)
     hard = np.array(scored["hard"])
     assert np.array(scored["self_filter"])[hard].min() > np.array(scored["self_filter"])[~hard].max()
