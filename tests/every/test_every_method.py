@@ -24,9 +24,6 @@ RULES = {
 EVERY = {**SCORERS, **LEARNERS, **RULES}
 # What a recipe on packaged rows cannot run, and why.
 WITHOUT_RECIPE = {
-    "CLIPFeatures": "needs a CLIP, and none is packaged",
-    "CLIPScore": "needs a CLIP, and none is packaged",
-    "Reward": "needs a function or a reward model, and neither is packaged",
     "ClusterRarity": "an indicator, to be weighed with others: see docs/in_context.md",
     "DataWhisperer": "called from Python: see docs/in_context.md",
     "IndicatorWeights": "called from Python, with the scores and answers of a task: see docs/in_context.md",

@@ -42,9 +42,11 @@ def test_the_heap_agrees_with_looking_at_every_row() -> None:
     assert pick(sums, ids, weights, 60).tolist() == order
 
 
-@pytest.mark.parametrize(("size", "width", "regions"), [(5, 3, 1), (4099, 3, 1), (9000, 3, 1), (8500, 24, 500)])
+@pytest.mark.parametrize(
+    ("size", "width", "regions"), [(5, 3, 1), (4099, 3, 1), (9000, 3, 1), (8500, 24, 500), (4400, 240, 9)]
+)
 def test_neighbours_in_blocks_are_exact(size: int, width: int, regions: int) -> None:
-    # With many regions few rows are near, which takes the way of the shortened vectors.
+    # With many regions few rows are near, which takes the way of the shortened vectors; wide rows are not shortened.
     draw = np.random.default_rng(size)
     centres = 5 * draw.normal(size=(regions, width))
     vectors = (centres[draw.integers(0, regions, size)] + 0.3 * draw.normal(size=(size, width))).astype(np.float32)
