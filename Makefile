@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BROWSER := build/.browser
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 # Threads that spin while they wait make each other twenty times slower on a machine that is not idle.
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart test lint unit style peers clean
+.PHONY: help env quickstart test lint unit style peers browser clean
 
 help:  ## show the targets
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 
 env: $(READY)  ## create .venv with everything, at the versions of constraints.txt
 
-quickstart: $(READY)  ## score, select and train on real rows; about three minutes on two cores
+quickstart: $(READY)  ## score, select and train on real rows; about three minutes on two idle cores
 	$(BIN)/datasel run recipes/quickstart.yaml --output-dir runs/quickstart
 
 test: lint unit  ## everything CI runs
@@ -31,8 +32,21 @@ lint: $(READY)  ## style, types and import direction
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(READY)  ## tests and docstring examples
+unit: $(READY) browser  ## tests and docstring examples
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+browser: $(BROWSER)  ## Chromium for the tests of the report page; where it cannot be had they are skipped, and say so
+
+# Never a failure: whoever has no Chromium and may not install it still gets all other tests, and is asked again next time.
+$(BROWSER):
+	@mkdir -p build
+	@found() { [ -n "$$CHROMIUM" ] && echo "$$CHROMIUM" && return 0; for name in chromium chromium-browser google-chrome-stable google-chrome; do command -v $$name && return 0; done; return 1; }; \
+	if ! found >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the tests of the report page."; \
+		(apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core) >build/browser.log 2>&1; \
+	fi; \
+	if found >$@.tmp; then mv $@.tmp $@; \
+	else rm -f $@.tmp; echo "There is no Chromium here, and it could not be installed: tests in a browser will be skipped."; fi
 
 style: $(READY)  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .

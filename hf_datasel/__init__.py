@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from hf_datasel.hub import Published, Source, load_selection, publish, publish_model
+    from hf_datasel.hub import Published, Source, load_selection, publish, publish_model, publish_page
     from hf_datasel.learners import (
         MISS,
         TIVE,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         IndicatorWeights,
         InfluenceFunction,
         LeaveOneOut,
+        LossTrajectory,
         QualityClassifier,
         SelfFilter,
         SemanticDiversity,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hf_datasel.proxy import Endpoint, Proxy
     from hf_datasel.proxy.gradient_store import GradientStore
     from hf_datasel.recipe import Recipe, Run, compare, load_recipe
+    from hf_datasel.reports import write_report
     from hf_datasel.rows import Labels, refuse_overlap, stratified, with_row_ids
     from hf_datasel.runs import Cascade, cascade, score, store_gradients
     from hf_datasel.scorers import (
@@ -63,7 +65,13 @@ if TYPE_CHECKING:
         WeightedSum,
     )
     from hf_datasel.scorers.coido import WeightScorer
-    from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard, probe_descriptors
+    from hf_datasel.scorers.goal import (
+        CoverageFeatures,
+        GoalBins,
+        LeakGuard,
+        QuestionAnswerPairs,
+        probe_descriptors,
+    )
     from hf_datasel.scorers.weighted_sum import Indicator
     from hf_datasel.selectors import (
         GOAL_PROFILES,
@@ -154,6 +162,7 @@ __all__ = [
     "LeaveOneOut",
     "LexicalDiversity",
     "LogicalComplexity",
+    "LossTrajectory",
     "LossTrajectoryCallback",
     "MiddleBand",
     "NeighbourPenalty",
@@ -172,6 +181,7 @@ __all__ = [
     "Published",
     "QuRating",
     "QualityClassifier",
+    "QuestionAnswerPairs",
     "Random",
     "Recipe",
     "RepresentationFilter",
@@ -209,6 +219,7 @@ __all__ = [
     "probe_descriptors",
     "publish",
     "publish_model",
+    "publish_page",
     "refuse_overlap",
     "score",
     "select",
@@ -217,10 +228,11 @@ __all__ = [
     "tiny_validation",
     "weighted_sum",
     "with_row_ids",
+    "write_report",
 ]
 
 _ROOMS = {
-    "hub": ["Published", "Source", "load_selection", "publish", "publish_model"],
+    "hub": ["Published", "Source", "load_selection", "publish", "publish_model", "publish_page"],
     "learners": [
         "ClusterRarity",
         "CoIDO",
@@ -231,6 +243,7 @@ _ROOMS = {
         "IndicatorWeights",
         "InfluenceFunction",
         "LeaveOneOut",
+        "LossTrajectory",
         "MISS",
         "QualityClassifier",
         "SelfFilter",
@@ -242,6 +255,7 @@ _ROOMS = {
     "proxy": ["Endpoint", "Proxy"],
     "proxy.gradient_store": ["GradientStore"],
     "recipe": ["Recipe", "Run", "compare", "load_recipe"],
+    "reports": ["write_report"],
     "rows": ["Labels", "refuse_overlap", "stratified", "with_row_ids"],
     "runs": ["Cascade", "cascade", "score", "store_gradients"],
     "scorers": [
@@ -272,7 +286,7 @@ _ROOMS = {
         "WeightedSum",
     ],
     "scorers.coido": ["WeightScorer"],
-    "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "probe_descriptors"],
+    "scorers.goal": ["CoverageFeatures", "GoalBins", "LeakGuard", "QuestionAnswerPairs", "probe_descriptors"],
     "scorers.weighted_sum": ["Indicator"],
     "selectors": [
         "AboveThreshold",

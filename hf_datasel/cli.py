@@ -1,4 +1,4 @@
-"""The command line: `datasel run | score | select | train | publish RECIPE`, and `datasel compare RECIPE RECIPE ...`."""
+"""The command line: `datasel run | score | select | train | publish RECIPE`, `compare RECIPE RECIPE ...`, `report RUN`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ COMMANDS = {
     "score": "give every row of the pool its scores",
     "select": "score, then pick rows",
     "train": "score, select, then train on what was picked",
-    "publish": "put the selection on the Hub, and the trained target if `publish.model_repo_id` names a place",
+    "publish": "put the selection on the Hub, and the trained target (`publish.model_repo_id`) and the report page "
+    "(`publish.space_repo_id`) if the recipe names places for them",
 }
 
 
@@ -61,7 +63,16 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("recipes", type=Path, nargs="+", metavar="recipe", help="YAML recipes with the same `train`")
     _add_options(compare, "the folder of the study (default: runs/comparison)")
     compare.add_argument("--points", type=int, default=5, help="measurements of a training (default: 5)")
+    compare.add_argument(
+        "--protocols", nargs="+", choices=("A", "B"), default=["A", "B"],
+        help="as many passes over each arm's rows (A), as many steps for each arm (B); default: both",
+    )  # fmt: skip
     compare.add_argument("--dry-run", action="store_true", help="check the recipes and their data, run nothing")
+    purpose = "write the page to look at a finished run: one HTML file that works offline"
+    report = commands.add_parser("report", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+    report.add_argument("run", type=Path, help="a run folder")
+    report.add_argument("--output", type=Path, default=None, help="the page (default: report.html in the run folder)")
+    report.add_argument("--open", action="store_true", help="show it in the browser")
     return top
 
 
@@ -81,6 +92,8 @@ def _add_options(command: argparse.ArgumentParser, folder: str) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from hf_datasel.recipe import Run, load_recipe
 
+    if arguments.command == "report":
+        return _report(arguments)
     if arguments.processes < 1 or (arguments.processes > 1 and arguments.runner == "local"):
         raise BadRecipe(
             f"`--processes` is {arguments.processes} with --runner {arguments.runner}, expected at least 1, and more with "
@@ -93,6 +106,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run and arguments.command != "publish":
         print(f"{arguments.recipe} is sound: {len(recipe.pool_rows)} rows in the pool.")
         return 0
+    _make(arguments.output_dir)
     run = Run(recipe, arguments.output_dir, arguments.runner, arguments.processes)
     run.write_recipe()
     if arguments.command == "score":
@@ -101,11 +115,14 @@ def _run(arguments: argparse.Namespace) -> int:
         for arm, selection in run.selections().items():
             print(f"{arm}: {selection!r}")
             print(run.account(arm), end="")
+        print(
+            f"\nSee {arguments.output_dir / 'selection'}: selection.json and rows.parquet, a folder for each further arm"
+        )
     elif arguments.command == "publish":
         print(f"{'Written to' if arguments.dry_run else 'Published:'} {run.publish(arguments.dry_run).url}")
     else:
         print(run.report(train=arguments.command == "train" or recipe.train is not None))
-        print(f"\nSee {arguments.output_dir / 'README.md'}")
+        print(f"\nSee {arguments.output_dir / 'README.md'}, or: datasel report {arguments.output_dir} --open")
     return 0
 
 
@@ -114,12 +131,45 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     arguments.output_dir = arguments.output_dir or Path("runs") / "comparison"
     recipes = load_recipes(arguments.recipes, _overrides(arguments.overrides))
-    study = Comparison(recipes, arguments.output_dir, arguments.points, arguments.runner, arguments.processes)
+    study = Comparison(
+        recipes,
+        arguments.output_dir,
+        arguments.points,
+        arguments.runner,
+        arguments.processes,
+        tuple(arguments.protocols),
+    )
     if arguments.dry_run:
         print(f"{', '.join(recipes)} are sound and can be compared.")
         return 0
+    _make(arguments.output_dir)
     print(table(study.report()))
     print(f"\nSee {arguments.output_dir / 'README.md'}")
+    return 0
+
+
+def _make(folder: Path) -> None:
+    """Say now that there is no place to write, not after an hour of scoring."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadRecipe(
+            f"`--output-dir` is {str(folder)!r}, expected a folder to write to ({error.strerror}). Name another."
+        ) from error
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from hf_datasel.recipe.page import report
+
+    arguments.output_dir = arguments.run
+    page = report(arguments.run, arguments.output)
+    print(f"{page}, {page.stat().st_size / 1e6:.1f} MB")
+    if arguments.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
     return 0
 
 

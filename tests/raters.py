@@ -1,17 +1,17 @@
-"""A tiny rating model: the quickstart's proxy with a drawn head of four ratings."""
+"""Tiny rating models: the quickstart's proxy with a drawn head of four ratings, or of one, a reward."""
 
 import functools
 import tempfile
 
 
 @functools.cache
-def save_rater(model: str) -> str:
+def save_rater(model: str, outputs: int = 4) -> str:
     """Folder of a sequence classification model on the weights in the folder `model`."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     torch.manual_seed(0)
-    rater = AutoModelForSequenceClassification.from_pretrained(model, num_labels=4)
+    rater = AutoModelForSequenceClassification.from_pretrained(model, num_labels=outputs)
     folder = tempfile.mkdtemp()
     rater.save_pretrained(folder)
     AutoTokenizer.from_pretrained(model).save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,31 @@ def test_the_card_says_what_the_results_say(finished):
     assert "{{" not in card and "undefined" not in card.lower()
 
 
+def test_the_report_of_a_run_shows_what_the_run_found(finished, tmp_path, capsys):
+    assert main(["report", str(finished)]) == 0
+    page = finished / "report.html"
+    assert capsys.readouterr().out.startswith(f"{page}, 0.")
+    told = json.loads(re.search(r'id="about">([^<]*)</script>', page.read_text(encoding="utf-8")).group(1))
+    results = json.loads((finished / "results.json").read_text())
+    assert told["rows"] == 40 and told["has_tokens"] and told["title"] == "Quickstart of hf_datasel"
+    assert told["scores"][0]["name"] == "ost_utility" and told["scores"][0]["words"].startswith(
+        "Utility: fall in anchor loss"
+    )
+    assert list(told["selections"]) == ["the selection", "random"]
+    assert [arm["heldout_loss"] for arm in told["results"]["arms"]] == [arm["heldout_loss"] for arm in results["arms"]]
+    assert [line["what"] for line in told["costs"]] == [
+        "scoring the pool", "training on the selection, 2 seeds", "training on random, 2 seeds",
+    ]  # fmt: skip
+    assert str(finished) not in page.read_text(encoding="utf-8")  # it is to be passed on
+    assert main(["report", str(finished), "--output", str(tmp_path / "elsewhere.html")]) == 0
+    assert (tmp_path / "elsewhere.html").read_bytes() == page.read_bytes()
+
+
+def test_a_report_needs_a_run(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 1
+    assert f"`run` is {str(tmp_path)!r}, expected the folder of a run with finished scores" in capsys.readouterr().err
+
+
 def test_a_second_run_reuses_everything(recipe, finished, capsys):
     stages = ["scores/scores.parquet", "warm_up/model.safetensors", "training/random/seed-0/model/model.safetensors"]
     before = {name: (finished / name).stat().st_mtime_ns for name in stages}
@@ -88,6 +114,30 @@ def test_the_resolved_recipe_gives_the_same_selection(finished, tmp_path):
     first, again = Selection.load(finished / "selection"), Selection.load(tmp_path / "again" / "selection")
     assert first.ids == again.ids
     assert first.diff(again).jaccard == 1
+
+
+def test_the_console_speaks_in_sentences(recipe, finished, capsys, caplog):
+    assert main(["run", str(recipe), "--output-dir", str(finished)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("8 of 40 rows kept by TopFraction, lowest kept ost_utility ")
+    assert "nats per token." in printed.splitlines()[0] and "{" not in printed
+    assert caplog.text.count("holds this very one already") == 1
+    assert main(["select", str(recipe), "--output-dir", str(finished)]) == 0
+    assert f"See {finished / 'selection'}" in capsys.readouterr().out
+
+
+def test_without_training_the_console_says_what_was_kept(tmp_path, capsys):
+    recipe = Path(__file__).parents[1] / "recipes" / "goal_builder.yaml"
+    folder = tmp_path / "run"
+    assert main(["run", str(recipe), "--output-dir", str(folder)]) == 0
+    first, _, last = capsys.readouterr().out.strip().splitlines()
+    assert first == "120 of 600 rows kept by GoalBuilder, lowest kept response_length 39 characters."
+    assert last == f"See {folder / 'README.md'}"
+    card = (folder / "README.md").read_text()
+    assert "utility" not in card and "nats" not in card and not (folder / "plots" / "utility_curve.png").exists()
+    # The rule asks for shares of tasks and floors of writers: their composition is drawn.
+    drawn = {path.name for path in (folder / "plots").glob("composition-*.png")}
+    assert drawn == {"composition-task.png", "composition-writer.png"} and all(name in card for name in drawn)
 
 
 def test_warm_up_rows_are_flagged(finished):
@@ -129,7 +179,19 @@ def test_a_budget_larger_than_the_pool_is_one_message(recipe, tmp_path, capsys):
     rule = "select={TopCount: {column: response_length, count: 41}}"
     options = ["--set", "score.scorers=[{ResponseLength: {}}]", "--set", "score.warm_up=null", "--set", rule]
     assert main(["select", str(recipe), "--output-dir", str(tmp_path), *options]) == 1
-    assert "`count` is 41" in capsys.readouterr().err
+    assert "`TopCount.count` is 41, expected at most 40" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["score", "compare"])
+def test_an_output_folder_that_is_none_is_one_message(recipe, capsys, command):
+    assert main([command, str(recipe), "--output-dir", str(recipe)]) == 1
+    assert f"`--output-dir` is '{recipe}', expected a folder to write to (" in capsys.readouterr().err
+
+
+def test_an_empty_pool_is_one_message(recipe, capsys):
+    (recipe.parent / "empty.jsonl").touch()
+    assert main(["score", str(recipe), "--set", "pool.path=empty.jsonl"]) == 1
+    assert "empty.jsonl' cannot be read: '" in (said := capsys.readouterr().err) and "empty.jsonl' is empty" in said
 
 
 def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):

@@ -101,7 +101,7 @@ def explained(error: Exception, what: str) -> PublishError:
     elif isinstance(error, RepositoryNotFoundError):
         advice = "There is no such repository, or the token may not see it: check the name."
     elif _passes(error, PASSING):
-        advice = f"Tried {ATTEMPTS} times. Run the same again later: what is uploaded is not uploaded twice."
+        advice = f"Tried {ATTEMPTS} times. Run the same again later: what is there is not sent twice."
     else:
         advice = "Mend this and run the same again."
     return PublishError(f"{what} failed ({_short(error)}). {advice}")

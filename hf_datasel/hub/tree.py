@@ -76,14 +76,14 @@ def write_files(
     write_json(own / FILE, said)
     if plots and "column" in selection.rule:
         from hf_datasel.reports.plots import plot_histogram
+        from hf_datasel.reports.scales import scale_of
 
         assets = folder / "assets" / config_name
         assets.mkdir(parents=True, exist_ok=True)
         column = selection.rule["column"]
-        is_utility = column.startswith("ost_utility")  # the score whose zero means something: below it a row harms
         plot_histogram(
             selection.scores, assets / "histogram.png", threshold=selection.threshold, kept=selection.mask, name=column,
-            unit="nats per token" if is_utility else "", toxic_below=0.0 if is_utility else None,
+            scale=scale_of(column, selection.scorers),
         )  # fmt: skip
     return said
 

@@ -9,6 +9,7 @@ from hf_datasel.learners.goal_score import GoalScore
 from hf_datasel.learners.indicator_weights import IndicatorWeights
 from hf_datasel.learners.influence_function import InfluenceFunction
 from hf_datasel.learners.leave_one_out import LeaveOneOut
+from hf_datasel.learners.loss_trajectory import LossTrajectory
 from hf_datasel.learners.miss import MISS
 from hf_datasel.learners.quality_classifier import QualityClassifier
 from hf_datasel.learners.self_filter import SelfFilter
@@ -30,6 +31,7 @@ __all__ = [
     "IndicatorWeights",
     "InfluenceFunction",
     "LeaveOneOut",
+    "LossTrajectory",
     "QualityClassifier",
     "SelfFilter",
     "SemanticDiversity",

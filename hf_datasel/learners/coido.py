@@ -63,7 +63,7 @@ class CoIDO:
 
     proxy: Proxy
     embeddings: tuple[str, ...] = ("clip_image", "clip_text")
-    scores: tuple[str, ...] = ("clip_score", "reward", "llm_rating")
+    scores: tuple[str, ...] = ("clip_score", "reward", "judge_rating")
     fraction: float = 0.2
     clusters: int = 20
     clustering: Clustering = "spectral"

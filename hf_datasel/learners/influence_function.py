@@ -17,7 +17,8 @@ from hf_datasel.rows import Labels
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only
 from hf_datasel.scorers.influence import Influence
-from hf_datasel.scorers.with_anchors import plain_anchors
+from hf_datasel.scorers.with_anchors import anchors_spec, plain_anchors
+from hf_datasel.scorers.with_proxy import spec_of
 
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class InfluenceFunction:
     seed: int = 0
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
+    columns = Influence.columns
+    algo_version = 1
+
     def __post_init__(self) -> None:
         if self.solver not in ("cg", "lissa", "exact"):
             raise ValueError(f"`solver` is {self.solver!r}, expected 'cg', 'lissa' or 'exact'.")
@@ -83,6 +87,11 @@ class InfluenceFunction:
                 f"at least 1 and more than 0."
             )
         object.__setattr__(self, "anchors", plain_anchors(self.anchors, None, self.labels.dataset_text_field))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        return {**spec_of(self), "anchors": anchors_spec(self, None)}
 
     def fit(self, pool: Dataset) -> Influence:
         """Solve for the anchors; return the scorer that measures rows along what was found."""

@@ -18,7 +18,8 @@ from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.rows import Labels, row_digest
 from hf_datasel.rows.identity import content_only
 from hf_datasel.scorers.looked_up import LookedUp
-from hf_datasel.scorers.with_anchors import plain_anchors
+from hf_datasel.scorers.with_anchors import anchors_spec, plain_anchors
+from hf_datasel.scorers.with_proxy import spec_of
 from hf_datasel.training.warm_up import WarmUp
 
 
@@ -62,8 +63,17 @@ class LeaveOneOut:
     max_rows: int = 200
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
+    columns = COLUMNS
+    algo_version = 1
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "anchors", plain_anchors(self.anchors, None, self.labels.dataset_text_field))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        described = {**spec_of(self), "training": asdict(self.training), "anchors": anchors_spec(self, None)}
+        return {name: value for name, value in described.items() if name not in ("folder", "max_rows")}
 
     def fit(self, pool: Dataset) -> LookedUp:
         """Train N + 1 times; return the scorer that knows every row's value."""
@@ -90,8 +100,7 @@ class LeaveOneOut:
         text_field = self.labels.dataset_text_field
         digests = [row_digest(row, text_field) for row in content_only(pool.with_format(None), text_field)]
         known = {digest: (float(value), "ok") for digest, value in zip(digests, values, strict=True)}
-        made_by = {"learner": "LeaveOneOut", "proxy": self.proxy.spec, "training": asdict(self.training)}
-        return LookedUp(COLUMNS, known, made_by, text_field)
+        return LookedUp(COLUMNS, known, self.spec, text_field)
 
     def _anchor_loss(self, rows: Dataset, name: str) -> float:
         import torch

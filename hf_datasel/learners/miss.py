@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,9 @@ class MISS:
     training: WarmUp = WarmUp()  # noqa: RUF009 (frozen)
     folder: str = "runs/miss"
 
+    columns = COLUMNS
+    algo_version = 1
+
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= self.count:
             raise ValueError(f"`rounds` is {self.rounds}, expected 1 to `count`, which is {self.count}.")
@@ -76,9 +79,37 @@ class MISS:
                 f"was picked. Set rounds=1."
             )
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns beside a row's content that the scorer reads."""
+        return tuple(getattr(self.scorer, "reads", ()))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Those it cannot do without."""
+        return tuple(getattr(self.scorer, "needs", ()))
+
+    @property
+    def labels(self) -> Labels:
+        """How the scorer reads rows."""
+        labels: Labels = getattr(self.scorer, "labels", Labels())
+        return labels
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """JSON-like account of what decides the numbers, beside the rows it is fitted on."""
+        inner = getattr(self.scorer, "spec", {"scorer": type(self.scorer).__name__})
+        its = {
+            "count": self.count,
+            "rounds": self.rounds,
+            "training": asdict(self.training),
+            "scorer_of_rounds": inner,
+        }
+        return {"scorer": "MISS", "algo_version": self.algo_version, **its}
+
     def fit(self, pool: Dataset) -> LookedUp:
         """Pick `count` rows of `pool`; return the scorer that knows in which order."""
-        text_field = self._labels.dataset_text_field
+        text_field = self.labels.dataset_text_field
         pool = with_row_ids(pool.with_format(None))
         digests = [row_digest(row, text_field) for row in content_only(pool, text_field)]
         first = {digest: place for place, digest in reversed(list(enumerate(digests)))}
@@ -95,8 +126,7 @@ class MISS:
         }
         for order, (pick, turn) in enumerate(zip(picks, turns, strict=True)):
             known[names[pick]] = (float(self.count - order), "ok", float(turn + 1))
-        made_by = {"learner": "MISS", "count": self.count, "rounds": self.rounds, "scorer": self._scorer_spec}
-        return LookedUp(COLUMNS, known, made_by, text_field)
+        return LookedUp(COLUMNS, known, self.spec, text_field)
 
     def _values(self, distinct: Dataset, picked: list[int], turn: int, statuses: list[str]) -> Scores:
         """Scores (N,) of a round, NaN for what is picked; the reasons for having none go into `statuses`."""
@@ -113,19 +143,10 @@ class MISS:
             statuses[place] = status
         return found
 
-    @property
-    def _labels(self) -> Labels:
-        labels: Labels = getattr(self.scorer, "labels", Labels())
-        return labels
-
-    @property
-    def _scorer_spec(self) -> Any:
-        return getattr(self.scorer, "spec", {"learner": type(self.scorer).__name__})
-
     def _taught(self, picks: Dataset, turn: int) -> Proxy:
         """The proxy after a training on everything picked so far, from where it began."""
         proxy: Proxy = self.scorer.proxy  # type: ignore[union-attr]
-        return self.training.fit(proxy, picks, self._labels, Path(self.folder) / f"round-{turn}").proxy
+        return self.training.fit(proxy, picks, self.labels, Path(self.folder) / f"round-{turn}").proxy
 
 
 def adaptive_picks(values: Callable[[list[int], int], Scores], count: int, rounds: int) -> tuple[list[int], list[int]]:

@@ -119,7 +119,7 @@ def _fitted(vectors: Matrix, clusters: int, method: Clustering, neighbours: int,
 
 def graph_of(vectors: Matrix, neighbours: int) -> Any:
     """Who is near whom, a sparse (n, n): 1 - (1 - cosine) / 2 for rows among each other's nearest, half that if only one is."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, identity
 
     n = len(vectors)
     ids, distances = nearest(vectors, neighbours - 1)
@@ -127,6 +127,4 @@ def graph_of(vectors: Matrix, neighbours: int) -> Any:
     # Of unit vectors: 1 - (1 - cosine) / 2, from squared distances.
     weights = (1 - distances / 4).ravel()
     graph = csr_matrix((weights, (np.repeat(np.arange(n), k), ids.ravel())), shape=(n, n))
-    graph = ((graph + graph.T) / 2).tolil()
-    graph.setdiag(1.0)
-    return graph.tocsr()
+    return (graph + graph.T) / 2 + identity(n, format="csr")  # no row is its own neighbour

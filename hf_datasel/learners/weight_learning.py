@@ -100,7 +100,7 @@ def fitted(
 ) -> WeightScorer:
     """The scorer of a trained network, with the quantiles of its scores over the share."""
     record = {**learned, "rows": len(share.rows), "last_log": dict(trained.history[-1]) if trained.history else {}}
-    scorer = WeightScorer(name, share.builder, network, trained.weights, (), incomplete, record)
+    scorer = WeightScorer(name, share.builder, network, trained.weights, learned=record)
     weights = scorer.weigh(share.features, np.ones(len(share.rows), dtype=np.bool_))
     return WeightScorer(name, share.builder, network, trained.weights, quantiles_of(-weights), incomplete, record)
 

@@ -10,6 +10,7 @@ import torch
 
 from hf_datasel.contracts import Scores
 from hf_datasel.proxy.batching import in_batches
+from hf_datasel.proxy.label_forward import attention, fast_attention
 from hf_datasel.proxy.losses import label_logits, row_values
 from hf_datasel.rows.labels import TokenRow
 
@@ -76,6 +77,6 @@ def measure_figures(
 
 def plain_figures(proxy: LoadedProxy, batch: TokenBatch, also: Collection[str]) -> dict[str, torch.Tensor]:
     """(N,) figures of the batch's targets under the weights as they are, by the model's plain forward."""
-    with torch.no_grad():
+    with torch.no_grad(), attention(proxy, fast_attention(proxy)):
         logits = label_logits(proxy, proxy.parameters, batch)[batch.is_target]
         return read_figures(logits, batch.targets[batch.is_target], also)[0]

@@ -7,13 +7,13 @@ look right), the last layer's MLP and the LM head at positions without a target.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from hf_datasel.proxy.vision import images_once
+from hf_datasel.proxy.vision import attention_in, images_once
 
 
 if TYPE_CHECKING:
@@ -164,21 +164,9 @@ def _last_mlp_on_targets_only(body: Any, batch: TokenBatch) -> Iterator[None]:
             hook.remove()
 
 
-@contextmanager
-def attention(proxy: LoadedProxy, name: str) -> Iterator[None]:
+def attention(proxy: LoadedProxy, name: str) -> AbstractContextManager[None]:
     """Another implementation of attention for a while, in every part of the model that has it."""
-    from transformers import PreTrainedModel
-
-    parts = [module for module in inner_model(proxy).modules() if isinstance(module, PreTrainedModel)]
-    before = [part.config._attn_implementation for part in parts]
-    for part in parts:
-        if name != "sdpa" or getattr(part, "_supports_sdpa", False):
-            part.config._attn_implementation = name
-    try:
-        yield
-    finally:
-        for part, own in zip(parts, before, strict=True):
-            part.config._attn_implementation = own
+    return attention_in(inner_model(proxy), name)
 
 
 def fast_attention(proxy: LoadedProxy) -> str:

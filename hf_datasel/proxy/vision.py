@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hf_datasel.proxy.image_features import kept
+
 
 if TYPE_CHECKING:
     from hf_datasel.proxy.losses import TokenBatch
@@ -44,10 +46,28 @@ def frozen_encoder(proxy: LoadedProxy) -> torch.nn.Module | None:
 
 
 @contextmanager
+def attention_in(model: torch.nn.Module, name: str) -> Iterator[None]:
+    """Another implementation of attention for a while, in every part of a model that has it."""
+    from transformers import PreTrainedModel
+
+    parts = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
+    before = [part.config._attn_implementation for part in parts]
+    for part in parts:
+        if name != "sdpa" or getattr(part, "_supports_sdpa", False):
+            part.config._attn_implementation = name
+    try:
+        yield
+    finally:
+        for part, own in zip(parts, before, strict=True):
+            part.config._attn_implementation = own
+
+
+@contextmanager
 def images_once(proxy: LoadedProxy, batch: TokenBatch) -> Iterator[None]:
     """In here a frozen encoder encodes the batch's images the first time and remembers, as long as the batch lives.
 
-    Every direction, both sides of a finite difference and every step back to the anchors then share one pass.
+    Every direction, both sides of a finite difference and every step back to the anchors then share one pass; what is
+    remembered for longer, see `image_features.kept`.
     """
     encoder = proxy.frozen_encoder if batch.media else None
     if encoder is None:
@@ -60,8 +80,8 @@ def images_once(proxy: LoadedProxy, batch: TokenBatch) -> Iterator[None]:
         for known, output in batch.encoded:
             if _equal(known, given):
                 return _fresh(output)
-        with torch.no_grad():
-            output = _needed(proxy, plain(*arguments, **options))
+        with torch.no_grad(), attention_in(encoder, "sdpa"):  # whatever derivatives the rest needs, this part has none
+            output = kept(encoder, given, lambda: _needed(proxy, plain(*arguments, **options)))
         batch.encoded.append((given, output))
         return _fresh(output)
 

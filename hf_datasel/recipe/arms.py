@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class Arms:
         contents: digest of each row of the pool.
         folder: made if missing.
         points: how often a model is measured in training, the last time at the end; 0 measures the end alone.
+        ends: rows of the arms that are compared. With protocol A, larger ones are measured where smaller ones end too.
 
     Raises:
         DataselError: the recipe has no `train` section.
@@ -48,6 +50,7 @@ class Arms:
     contents: Sequence[str]
     folder: Path
     points: int = 0
+    ends: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.recipe.train is None or self.recipe.evaluation_rows is None:
@@ -71,17 +74,20 @@ class Arms:
         folder = self.folder / slug(arm) / f"seed-{seed}"
         rows = [self.contents[index] for index in selection.indices]
         decides = {"target": asdict(train.target), "rows": rows, "seed": seed, **self._judged_by()}
-        key = spec_key(decides | ({"points": self.points} if self.points else {}))
+        shared = self._shared(selection.num_kept)
+        asked = {"points": self.points, **({"shared": shared} if shared else {})} if self.points else {}
+        key = spec_key(decides | asked)
         known = read_json(folder / "result.json")
-        if known.get("key") == key:
+        if known.get("key") == key and "flops" in known:
             return {**known, "arm": arm}
         logger.info("Training %s, seed %d, on %d rows.", arm, seed, selection.num_kept)
         began = time.monotonic()
-        callbacks = self._callbacks(folder)
+        callbacks = self._callbacks(folder, shared)
         trained = train.target.train(selection.kept, self.recipe.pool.labels, folder / "model", seed, callbacks)
         result: dict[str, Any] = {
             "key": key, "arm": arm, "seed": seed, "rows": trained.num_rows, "steps": trained.steps,
             "epochs": trained.epochs, "train_loss": trained.train_loss, "seconds": time.monotonic() - began,
+            "flops": trained.flops,
         }  # fmt: skip
         for callback in callbacks:
             result["curve"] = callback.curve
@@ -99,12 +105,17 @@ class Arms:
         assert self.recipe.evaluation_rows is not None  # noqa: S101 (checked at construction)
         return self.recipe.evaluation_rows
 
-    def _callbacks(self, folder: Path) -> list[Any]:
+    def _shared(self, rows: int) -> list[int]:
+        """Sample counts at which arms of fewer rows end; with protocol B all arms end after the same steps."""
+        target = self._train.target
+        return [ceil(end * target.epochs) for end in self.ends if end < rows] if target.protocol == "A" else []
+
+    def _callbacks(self, folder: Path, shared: Sequence[int]) -> list[Any]:
         if not self.points:
             return []
         from hf_datasel.training.curve import CurveCallback
 
-        return [CurveCallback(self._measure, folder / "curve", self.points)]
+        return [CurveCallback(self._measure, folder / "curve", self.points, shared)]
 
     def _judged_by(self) -> dict[str, Any]:
         """What decides a figure beside the rows trained on."""

@@ -9,13 +9,14 @@ from hf_datasel.contracts import Learner, Rule, Scorer
 from hf_datasel.errors import DataselError
 from hf_datasel.rows import Labels, check_columns, refuse_overlap
 from hf_datasel.rows.identity import CONTENT_COLUMNS
+from hf_datasel.selectors import Random, TopCount
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 # Fields of rules that name a column: one that a scorer may write, and one of the pool.
-SCORED_FIELDS = ("column", "embedding", "loss", "anchor_similarity", "length_column", "weight")
+SCORED_FIELDS = ("column", "embedding", "trajectory", "loss", "anchor_similarity", "length_column", "weight")
 COLUMN_FIELDS = (*SCORED_FIELDS, "group", "balance")
 
 
@@ -48,9 +49,19 @@ def check_rows(
         for scorer in scorers:
             if all_scorers:
                 _check_needs(scorer, there, problems)
+            taken = there & {*written(scorer)}
+            if taken:
+                problems.append(
+                    f"`{type(scorer).__name__}` writes the columns {sorted(taken)}, which the pool or a scorer before it has, "
+                    f"expected new ones. Rename the pool's, or score in another recipe."
+                )
             there |= {*written(scorer)}
         for rule in rules:
             _check_rule(rule, there, all_scorers, problems)
+            if isinstance(rule, TopCount | Random) and (rule.count or 0) > len(rows["pool"]):
+                problems.append(
+                    f"`{type(rule).__name__}.count` is {rule.count}, expected at most {len(rows['pool'])}, the rows of the pool."
+                )
     others = {key: rows[key] for key in ("pool", "evaluation") if rows[key] is not None}
     if rows["anchors"] is not None:
         try:
@@ -63,6 +74,22 @@ def read_beside_content(pool: Dataset, scorers: Sequence[Scorer | Learner]) -> l
     """Columns of the pool, beside the rows' content, that some scorer reads: they decide its numbers too."""
     names = {name for scorer in scorers for name in getattr(scorer, "reads", ())}
     return [name for name in pool.column_names if name in names and name not in CONTENT_COLUMNS]
+
+
+def balanced(rule: Any) -> tuple[str, ...]:
+    """Columns whose values a rule gives shares of what it keeps: its groups, or what a goal asks for, or its strata.
+
+    Example:
+        >>> from hf_datasel.selectors import ForGoal, TopFractionPerGroup
+        >>> balanced(TopFractionPerGroup("s", group="task", fraction=0.2)), balanced(ForGoal("Temp+"))
+        (('task',), ('goal_bucket', 'goal_temporal', 'goal_source_group'))
+    """
+    rule = getattr(rule, "builder", rule)
+    asked = [getattr(getattr(rule, name, None), "column", None) for name in ("modality", "temporal", "sources")]
+    named = [getattr(rule, name, None) for name in ("group", "balance")]
+    found = [name for name in (*named, *asked) if name is not None]
+    strata: tuple[str, ...] = getattr(rule, "strata", ())
+    return tuple(dict.fromkeys(found or strata))
 
 
 def written(scorer: Any) -> tuple[str, ...]:

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import BadRecipe
 from hf_datasel.hub.card import render
+from hf_datasel.recipe import drawing, reporting
 from hf_datasel.recipe.arms import Arms
-from hf_datasel.recipe.files import read_json, slug, write_json, write_text
+from hf_datasel.recipe.contract import FULL, RANDOM, UNIFORM, contract_problems, under
+from hf_datasel.recipe.costs import arm_line, selection_cost, total_costs
+from hf_datasel.recipe.files import slug, write_json, write_text
 from hf_datasel.recipe.loading import load_recipe
 from hf_datasel.recipe.running import Run
-from hf_datasel.recipe.schema import Recipe
+from hf_datasel.recipe.schema import Recipe, TrainSection
 from hf_datasel.reports.convergence import matches
 from hf_datasel.runs import Runner, spec_key
 from hf_datasel.selectors import Full, GoalBuilder, Random, Selection, UniformControl, control_of, select
+from hf_datasel.training.protocols import Protocol
 
 
 if TYPE_CHECKING:
@@ -26,9 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FULL, UNIFORM, RANDOM = "full", "uniform 10x", "random"
 TIMES = 10
 METRIC = "heldout_loss"
+PROTOCOLS: tuple[Protocol, ...] = ("A", "B")
+PROTOCOL_WORDS = {"A": "as many passes over each arm's rows", "B": "as many steps for each arm"}
 
 
 def compare(
@@ -37,24 +42,32 @@ def compare(
     points: int = 5,
     runner: Runner = "local",
     processes: int = 1,
+    protocols: Sequence[Protocol] = PROTOCOLS,
 ) -> dict[str, Any]:
     """Train on the selections of several recipes under one contract, and say when each is as good as all of the pool.
 
     Beside the selections: `random` (as many rows as each of them), `uniform 10x` (ten times the rows of the largest, no
-    copies) and `full`. Every arm is trained for each seed and measured `points` times in training. Writes
-    `results.json`, `convergence.png` and `README.md`. Scores that recipes share are computed once; finished scores and
+    copies) and `full`. Every arm is trained for each seed and measured `points` times in training, and where smaller arms
+    end, so that arms can be compared there. Writes `results.json`; for each protocol `convergence-<protocol>.png` and
+    `pareto-<protocol>.png`, cost against result; `overlap.png`, `composition-<column>.png` for the columns that the rules
+    balance, and `README.md`. Scores that recipes share are computed once; finished scores and
     trainings in the folder are reused, so a stopped study goes on where it stopped.
 
     Args:
         recipes: by the name of their arm, or files, named as they are. All must have the same pool, target, training
             settings, evaluation and seeds.
         folder: made if missing.
-        points: measurements of a training, evenly spaced; the paper saves 5 times.
+        points: evenly spaced measurements of a training; the paper saves 5 times.
         runner, processes: who scores (see `score`).
+        protocols: how long to train: `"A"`, as many passes over a selection as over the pool; `"B"`, as many steps. The one
+            that the recipes name is trained as they say; the other follows from it: A makes `epochs` passes, B takes as many
+            steps as these passes over the pool.
 
     Returns:
-        What `results.json` holds: `trained` (a curve for each arm and seed), `matches` (peak match and reduction against
-        `full` and `uniform 10x`), `overlap` (Jaccard of the arms' rows), `arms`.
+        What `results.json` holds: by protocol (`protocols`) the `arms` with their cost, the `curves` and the `matches` (peak
+        match and reduction against `full` and `uniform 10x`); `overlap` (Jaccard of the arms' rows); `scored` (what selection
+        took); `trained`, every training. Operations (`flops`) are counted: of training by the Trainer, of scoring on a sample
+        of rows; what a learner takes to learn and a judge elsewhere are not counted, and are named.
 
     Raises:
         BadRecipe: the recipes differ in more than scores and selection, or have no `train` section.
@@ -70,7 +83,7 @@ def compare(
         loaded = {name: its if isinstance(its, Recipe) else load_recipe(its) for name, its in recipes.items()}
     else:
         loaded = load_recipes(recipes)
-    return Comparison(loaded, Path(folder), points, runner, processes).report()
+    return Comparison(loaded, Path(folder), points, runner, processes, tuple(protocols)).report()
 
 
 def load_recipes(files: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
@@ -90,7 +103,7 @@ class Comparison:
 
     Args:
         recipes: by the name of their arm.
-        folder, points, runner, processes: see `compare`.
+        folder, points, runner, processes, protocols: see `compare`.
     """
 
     recipes: Mapping[str, Recipe]
@@ -98,9 +111,12 @@ class Comparison:
     points: int = 5
     runner: Runner = "local"
     processes: int = 1
+    protocols: tuple[Protocol, ...] = PROTOCOLS
 
     def __post_init__(self) -> None:
         problems = contract_problems(self.recipes)
+        if not self.protocols or not set(self.protocols) <= set(PROTOCOLS):
+            problems.append(f"`protocols` is {list(self.protocols)}, expected 'A', 'B', or both.")
         if self.points < 1:
             problems.append(f"`points` is {self.points}, expected at least 1.")
         if problems:
@@ -119,7 +135,8 @@ class Comparison:
     def selections(self) -> dict[str, Selection]:
         """By arm: of each recipe, and of the baselines; saved in `selections/`."""
         found = {name: run.selection() for name, run in self.runs.items()}
-        first = next(iter(self.runs.values())).scored()
+        first = next(iter(found.values())).pool
+        assert first is not None  # noqa: S101 (`select` binds it)
         for name, rule in self._baselines(found).items():
             found[name] = select(first, rule)
         if found[UNIFORM].num_kept == first.num_rows:
@@ -130,25 +147,41 @@ class Comparison:
         return found
 
     def trained(self) -> list[dict[str, Any]]:
-        """One result per arm and seed, each with its curve; the untrained target first."""
+        """One result per protocol, arm and seed, each with its curve; the untrained target first."""
         run = next(iter(self.runs.values()))
-        arms = Arms(run.recipe, run.contents, self.folder / "training", self.points)
-        train = run.recipe.train
-        assert train is not None  # noqa: S101 (the contract was checked)
-        # Seed by seed, so that a study that is stopped has whole comparisons.
-        found = [arms.train(arm, its, seed) for seed in train.seeds for arm, its in self.selections.items()]
-        return [arms.untrained(), *found]
+        ends = tuple(sorted({its.num_kept for its in self.selections.values()}))
+        found: list[dict[str, Any]] = []
+        for protocol in self.protocols:
+            recipe = under(run.recipe, protocol, len(run.contents))
+            arms = Arms(recipe, run.contents, self.folder / "training" / protocol, self.points, ends)
+            found += [] if found else [arms.untrained()]
+            # Seed by seed, so that a study that is stopped has whole comparisons.
+            found += [
+                {**arms.train(arm, its, seed), "protocol": protocol}
+                for seed in _train(recipe).seeds
+                for arm, its in self.selections.items()
+            ]
+        return found
 
     def report(self) -> dict[str, Any]:
-        """Do what is still to do; write `results.json`, `convergence.png` and `README.md`; the results."""
-        from hf_datasel.reports.plots import plot_convergence
+        """Do what is still to do; write `results.json`, plots and `README.md`; the results."""
+        from hf_datasel.reports.plots import plot_convergence, plot_overlap, plot_pareto
 
         results = self._results(self.trained())
         write_json(self.folder / "results.json", results)
-        curves, reference = results["curves"], self._baseline
-        plot_convergence(
-            curves, self.folder / "convergence.png", reference, metric="held-out loss", unit="nats per token"
-        )
+        for stale in self.folder.glob("*.png"):
+            stale.unlink()
+        for protocol, found in results["protocols"].items():
+            place, costs = self.folder / f"convergence-{protocol}.png", total_costs(found["arms"])
+            plot_convergence(found["curves"], place, self._baseline, metric="held-out loss", unit="nats per token")
+            if costs:
+                plot_pareto(
+                    {arm: (cost, [curve[-1][1] for curve in found["curves"][arm]]) for arm, cost in costs.items()},
+                    self.folder / f"pareto-{protocol}.png",
+                )
+        plot_overlap(results["overlap"], self.folder / "overlap.png")
+        for its in results["composition"]:
+            drawing.draw_composition(its, self.folder)
         write_text(self.folder / "README.md", render("comparison.md.jinja", results))
         return results
 
@@ -167,14 +200,11 @@ class Comparison:
         return {**{names[size]: Random(count=size) for size in sizes}, UNIFORM: control, FULL: Full()}
 
     def _scored(self) -> list[dict[str, Any]]:
-        """What scoring took, once for all recipes that score alike; rows that an earlier run had finished do not count."""
+        """What selection took, once for all recipes that score alike; rows that an earlier run had finished do not count."""
         alike: dict[Path, list[str]] = {}
         for name, run in self.runs.items():
             alike.setdefault(run.folder, []).append(name)
-        return [
-            {"recipes": names, "seconds": read_json(folder / "scores" / "done.json").get("seconds")}
-            for folder, names in alike.items()
-        ]
+        return [{"recipes": names, **selection_cost(self.runs[names[0]])} for names in alike.values()]
 
     def _uniform_times(self) -> float | None:
         """How many times the largest selection the uniform arm holds: fewer than ten where the pool has no more."""
@@ -182,87 +212,72 @@ class Comparison:
             return None
         return self.selections[UNIFORM].num_kept / max(self.selections[name].num_kept for name in self.recipes)
 
+    def _composition(self) -> list[dict[str, Any]]:
+        """What the arms are made of, by the columns that the recipes' rules balance."""
+        tables: dict[str, dict[str, Any]] = {}
+        for name, recipe in self.recipes.items():
+            pool = self.selections[name].pool
+            assert pool is not None  # noqa: S101 (`select` binds it)
+            for its in reporting.compositions(recipe, pool, self.selections):
+                if its["plot"]:
+                    tables.setdefault(its["column"], its)
+        return list(tables.values())
+
     def _results(self, trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        start = trained[0][METRIC]
-        curves: dict[str, list[Any]] = {arm: [] for arm in self.selections}
-        for result in trained[1:]:
-            points = [(point["samples"], point[METRIC]) for point in result["curve"]]
-            curves[result["arm"]].append([(0, start), *points])
-        train = next(iter(self.recipes.values())).train
-        assert train is not None  # noqa: S101 (the contract was checked)
+        run, scored = next(iter(self.runs.values())), self._scored()
+        train = _train(run.recipe)
         return {
-            "metric": METRIC, "points": self.points, "seeds": list(train.seeds), "untrained": start,
-            "protocol": train.target.protocol, "target": Path(train.target.target).name,
-            "baseline": self._baseline,
-            "arms": [_arm(arm, trained) for arm in self.selections],
-            "matches": [
-                line for name in (UNIFORM, FULL) if name in self.selections for line in matches(curves, name)
-            ],
+            "metric": METRIC, "points": self.points, "seeds": list(train.seeds), "untrained": trained[0][METRIC],
+            "target": Path(train.target.target).name, "baseline": self._baseline,
+            "protocols": {name: self._under(name, trained, scored) for name in self.protocols},
+            "sizes": {name: self.selections[name].num_kept for name in self.recipes},
             "uniform_times": self._uniform_times(),
-            "scored": self._scored(),
+            "scored": scored,
             "overlap": _overlap(self.selections),
+            "composition": self._composition(),
             "rules": {name: repr(its.rule) for name, its in self.recipes.items()},
-            "curves": curves,
             "trained": [{key: value for key, value in its.items() if key != "key"} for its in trained],
             "versions": next(iter(self.selections.values())).versions,
         }  # fmt: skip
 
-
-def contract_problems(recipes: Mapping[str, Recipe]) -> list[str]:
-    """What recipes differ in that a comparison must keep fixed."""
-    if not recipes:
-        return ["`recipes` is empty, expected at least one."]
-    problems = [
-        f"`{name}` has no `train` section, expected one." for name, its in recipes.items() if its.train is None
-    ]
-    problems += [f"`{name}` is the name of a baseline, expected another." for name in recipes if _is_baseline(name)]
-    first, *others = recipes
-    for name in others if not problems else ():
-        for section, values in _contract(recipes[name]).items():
-            wanted = _contract(recipes[first])[section]
-            if values != wanted:
-                problems.append(
-                    f"`{name}` has another {section} than `{first}`, expected the same: {_difference(wanted, values)}."
-                )
-    return problems
+    def _under(self, protocol: Protocol, trained: Sequence[Any], scored: Sequence[Any]) -> dict[str, Any]:
+        """Arms, curves and matches of one protocol."""
+        curves: dict[str, list[Any]] = {arm: [] for arm in self.selections}
+        its = [result for result in trained[1:] if result["protocol"] == protocol]
+        for result in its:
+            points = [(point["samples"], point[METRIC]) for point in result["curve"]]
+            curves[result["arm"]].append([(0, trained[0][METRIC]), *points])
+        costs = {name: line for line in scored for name in line["recipes"]}
+        return {
+            "arms": [arm_line(arm, its, costs.get(arm)) for arm in self.selections],
+            "matches": [
+                line for name in (UNIFORM, FULL) if name in self.selections for line in matches(curves, name)
+            ],
+            "curves": curves,
+        }  # fmt: skip
 
 
 def table(results: Mapping[str, Any]) -> str:
     """The peak matches, for a terminal."""
-    lines = [f"{'arm':<24}{'matches':<14}{'gain':>9}{'after samples':>15}{'reduction':>11}  seeds that get there"]
-    for line in results["matches"]:
-        after = "never" if line["samples"] is None else f"{line['samples']:.0f}"
-        times = "-" if line["reduction"] is None else f"{line['reduction']:.1f}"
-        seeds = f"{line['reached']} of {line['seeds']}"
-        lines.append(f"{line['arm']:<24}{line['baseline']:<14}{line['gain']:>+9.4f}{after:>15}{times:>11}  {seeds}")
+    lines = []
+    for protocol, found in results["protocols"].items():
+        lines.append(f"Protocol {protocol}: {PROTOCOL_WORDS[protocol]}")
+        lines.append(
+            f"{'arm':<24}{'matches':<14}{'gain':>9}{'after samples':>15}{'reduction':>11}  seeds that get there"
+        )
+        for line in found["matches"]:
+            after = "never" if line["samples"] is None else f"{line['samples']:.0f}"
+            times = "-" if line["reduction"] is None else f"{line['reduction']:.1f}"
+            seeds = f"{line['reached']} of {line['seeds']}"
+            lines.append(
+                f"{line['arm']:<24}{line['baseline']:<14}{line['gain']:>+9.4f}{after:>15}{times:>11}  {seeds}"
+            )
     return "\n".join(lines)
 
 
-def _is_baseline(name: str) -> bool:
-    return name in (FULL, UNIFORM) or name.split(" ")[0] == RANDOM
-
-
-def _contract(recipe: Recipe) -> dict[str, Any]:
-    train = recipe.train
-    assert train is not None  # noqa: S101 (the caller checked)
-    fixed = recipe.resolved
-    section = {key: value for key, value in fixed["train"].items() if key not in ("beside", "target")}
-    return {"pool": fixed["pool"], "target": fixed["train"]["target"], "train section": section}
-
-
-def _difference(one: Any, other: Any) -> str:
-    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-    return ", ".join(f"{key} {other.get(key)!r} instead of {one.get(key)!r}" for key in keys)
-
-
-def _arm(arm: str, trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    its = [result for result in trained if result["arm"] == arm]
-    values = [result[METRIC] for result in its]
-    seconds = [result["seconds"] for result in its]
-    return {
-        "arm": arm, "rows": its[0]["rows"], "samples": its[0]["curve"][-1]["samples"], "mean": sum(values) / len(values),
-        "low": min(values), "high": max(values), "seconds": sum(seconds) / len(seconds),
-    }  # fmt: skip
+def _train(recipe: Recipe) -> TrainSection:
+    assert recipe.train is not None  # noqa: S101 (the contract was checked)
+    return recipe.train
 
 
 def _overlap(selections: Mapping[str, Selection]) -> dict[str, dict[str, float]]:

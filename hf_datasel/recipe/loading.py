@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, replace
@@ -34,6 +35,8 @@ from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard
 if TYPE_CHECKING:
     from hf_datasel.proxy import Proxy
 
+logger = logging.getLogger(__name__)
+
 SECTIONS = ("pool", "anchors", "score", "select", "train", "publish")
 RULES = {
     name: getattr(selector_room, name)
@@ -41,11 +44,17 @@ RULES = {
     if hasattr(getattr(selector_room, name), "rank")
 }
 SCORERS: dict[str, Any] = {
-    **{name: getattr(room, name) for room in (scorer_room, learner_room) for name in room.__all__},
+    **{
+        name: getattr(room, name)
+        for room in (scorer_room, learner_room)
+        for name in room.__all__
+        if hasattr(getattr(room, name), "columns")
+    },
     **{its.__name__: its for its in (CoverageFeatures, GoalBins, LeakGuard)},
 }
 # Where a recipe has what scorers call otherwise: a task's rows are its `anchors`, whatever a scorer does with them.
 PLACES = {"evaluation": "train.evaluation", "proxy": "score.proxy", "validation": "anchors", "queries": "anchors"}
+WORDS = ("title", "about", "license", "sources", "limits")  # of `publish`: they speak of the recipe's own rows
 PATHS = re.compile(r"(?:^|_)(?:model|adapter|prompt)$")  # fields of scorers that may name a local file
 
 
@@ -54,7 +63,8 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
     Args:
         path: a YAML file with the sections `pool`, `anchors`, `score`, `select`, `train`, `publish`.
-        overrides: values by dotted place, for example `{"score.proxy.dtype": "float64"}`.
+        overrides: values by dotted place, for example `{"score.proxy.dtype": "float64"}`. With another pool, what the
+            recipe's `publish` says of its own rows is left out, with a warning.
 
     Raises:
         BadRecipe: lists every unknown key, wrong type, missing file and missing column.
@@ -68,8 +78,11 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise BadRecipe(f"`recipe` {str(path)!r} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise BadRecipe(f"`recipe` {str(path)!r} holds {type(values).__name__}, expected the sections {SECTIONS}.")
+    own = _named_pool(values, path.parent)
     for place, value in (overrides or {}).items():
         _override(values, place, value)
+    if _named_pool(values, path.parent) != own:
+        _forget_words(values, overrides or {})
     return check_recipe(values, path.parent, str(path))
 
 
@@ -207,7 +220,12 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
             place = PLACES.get(key, key)
             problems.append(f"`{where}.{name}` needs `{place}`, expected it in the recipe. Add that section.")
             return None
-    return bind(cls, arguments or {}, f"{where}.{name}", problems, **wanted)
+    arguments = dict(arguments or {})
+    if "scorer" in fields and "scorer" in arguments:  # one that calls another: `MISS`
+        wanted["scorer"] = _named(arguments.pop("scorer"), f"{where}.{name}.scorer", known, problems, **given)
+        if wanted["scorer"] is None:
+            return None
+    return bind(cls, arguments, f"{where}.{name}", problems, **wanted)
 
 
 def _scorers(
@@ -238,6 +256,29 @@ def _rows(source: Source | None, where: str, problems: Problems) -> Any:
             raise
         problems.append(f"`{where}.path` {source.path!r} cannot be read: {error}")
     return None
+
+
+def _named_pool(values: Mapping[str, Any], folder: Path) -> tuple[Any, Any]:
+    """Which rows a recipe names."""
+    pool = values.get("pool")
+    if not isinstance(pool, Mapping):
+        return pool, None
+    place = pool.get("path")
+    return _local(place, folder) if isinstance(place, str) else place, pool.get("name")
+
+
+def _forget_words(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Leave out what `publish` says of the recipe's own rows: of others it would be false."""
+    section = values.get("publish")
+    if not isinstance(section, Mapping) or "publish" in overrides:
+        return
+    untrue = [name for name in WORDS if name in section and f"publish.{name}" not in overrides]
+    if untrue:
+        values["publish"] = {name: value for name, value in section.items() if name not in untrue}
+        logger.warning(
+            "The pool is another than the recipe's own: its words about rows are left out of the card (%s). Give yours "
+            "with --set %s=...", ", ".join(f"publish.{name}" for name in untrue), f"publish.{untrue[0]}",
+        )  # fmt: skip
 
 
 def _override(values: dict[str, Any], place: str, value: Any) -> None:

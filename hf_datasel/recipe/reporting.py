@@ -1,4 +1,4 @@
-"""What a run found, gathered into `results.json`, plots and a card."""
+"""What a run found, gathered into `results.json` and told in a terminal. Its plots are in `drawing`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import numpy as np
 
 from hf_datasel.hub import Source
 from hf_datasel.hub.card import scorer_line
-from hf_datasel.recipe.columns import written
+from hf_datasel.recipe.arms import UNTRAINED
+from hf_datasel.recipe.columns import balanced, written
+from hf_datasel.recipe.files import slug
 from hf_datasel.recipe.schema import Recipe
 from hf_datasel.reports.independence import independence
+from hf_datasel.reports.scales import scale_of
 from hf_datasel.reports.utility_curve import utility_curve
 from hf_datasel.scorers import WeightedSum
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from hf_datasel.selectors import Selection
 
 MOST_VALUES = 12  # a column with more distinct values is no table
-ROWS_SHOWN = 3
 FEWEST_FOR_DRIFT = 3  # a line through two points always fits
 NONE = "-"
 
@@ -48,13 +50,16 @@ def gather(
         learned: what learners say about what they learned, by their score.
     """
     chosen = next(iter(selections.values()))
-    scores = np.asarray(scored[score_column(recipe)][:], dtype=np.float64)
+    column = score_column(recipe)
+    scores = np.asarray(scored[column][:], dtype=np.float64)
+    scale = scale_of(column, chosen.scorers)
     return {
         "card": vars(recipe.publish),
         "selection": {
             "rule": repr(recipe.rule), "rows": chosen.num_rows, "kept": chosen.num_kept,
             "not_scored": chosen.num_not_scored, "threshold": chosen.threshold,
         },
+        "score": {"column": column, **vars(scale)},
         "protocol": recipe.train.target.protocol if recipe.train else None,
         "seeds": len(recipe.train.seeds) if recipe.train else 0,
         "has_answers": bool(recipe.train and recipe.train.answers),
@@ -63,14 +68,15 @@ def gather(
         "trained": [{key: value for key, value in result.items() if key != "key"} for result in trained],
         "constraints": list(constraints),
         "weights": (learned or {}).get(WeightedSum.columns[0]),
-        "composition": composition(_told_apart(recipe, scored), selections),
+        "composition": compositions(recipe, scored, selections),
         "overlaps": [
             {"arm": arm, "num_common": diff.num_common, "overlap": diff.overlap, "jaccard": diff.jaccard}
             for arm, diff in ((arm, chosen.diff(other)) for arm, other in list(selections.items())[1:])
         ],
         "statuses": _statuses(scored, recipe),
         "independence": _independence(scores),
-        "curve": _curve(scores),
+        # Sums, and where they peak, say something only of a score whose zero does.
+        "curve": _curve(scores) if scale.toxic_below_zero else None,
         "scorers": [{**scorer_line(spec), "spec": dict(spec)} for spec in chosen.scorers],
         "versions": dict(chosen.versions),
     }  # fmt: skip
@@ -117,27 +123,43 @@ def arms(trained: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def verdict(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Which arm won, and whether by more than the seeds differ.
+    """Which arm won, whether by more than the seeds differ, and which arms are no better than no training.
 
     Example:
         >>> loss = lambda mean, low, high: {"mean": mean, "low": low, "high": high, "seeds": 3}
         >>> verdict([{"arm": "a", "heldout_loss": loss(1, .9, 1.1)}, {"arm": "b", "heldout_loss": loss(2, 1.9, 2.1)}])
         'Lowest: **a**, below every seed of **b**, the next.'
+        >>> one = {"mean": 3, "low": 3, "high": 3, "seeds": 1}
+        >>> verdict([{"arm": "before training", "heldout_loss": one}, {"arm": "a", "heldout_loss": loss(4, 3.9, 4.1)}])
+        'No better than before training: **a**.'
     """
-    ranked = sorted(lines, key=lambda line: line["heldout_loss"]["mean"])
-    if len(ranked) < 2:
-        return ""
-    best, second = ranked[:2]
-    apart = best["heldout_loss"]["high"] < second["heldout_loss"]["low"]
-    how = "below every seed of" if apart else "but its seeds overlap with those of"
-    return f"Lowest: **{best['arm']}**, {how} **{second['arm']}**, the next."
+    before = [line["heldout_loss"]["mean"] for line in lines if line["arm"] == UNTRAINED]
+    ranked = sorted(
+        (line for line in lines if line["arm"] != UNTRAINED), key=lambda line: line["heldout_loss"]["mean"]
+    )
+    said = []
+    if len(ranked) > 1:
+        best, second = ranked[:2]
+        apart = best["heldout_loss"]["high"] < second["heldout_loss"]["low"]
+        how = "below every seed of" if apart else "but its seeds overlap with those of"
+        said = [f"Lowest: **{best['arm']}**, {how} **{second['arm']}**, the next."]
+        if min(line["heldout_loss"]["seeds"] for line in ranked) == 1:
+            said = [
+                f"Lowest: **{best['arm']}**, then **{second['arm']}**; with one seed nobody knows how much is chance."
+            ]
+    worse = [f"**{line['arm']}**" for line in ranked if before and line["heldout_loss"]["mean"] >= before[0]]
+    return " ".join([*said, *([f"No better than before training: {', '.join(worse)}."] if worse else [])])
 
 
 def composition(pool: Dataset, selections: Mapping[str, Selection]) -> list[dict[str, Any]]:
-    """For each column of remarks with few values: the share of each value in the pool and in each selection."""
+    """For each column of remarks with few values: the share of each value in the pool and in each selection.
+
+    Columns that say the same of every row share one table, under the name of the first; `same` names the others.
+    """
     from hf_datasel.rows.identity import CONTENT_COLUMNS
 
-    tables = []
+    tables: list[dict[str, Any]] = []
+    known_already: dict[bytes, dict[str, Any]] = {}
     for column in pool.column_names:
         if column in CONTENT_COLUMNS or getattr(pool.features[column], "dtype", "") not in ("string", "bool", "int64"):
             continue
@@ -145,16 +167,36 @@ def composition(pool: Dataset, selections: Mapping[str, Selection]) -> list[dict
         known, counts = np.unique(values, return_counts=True)
         if not 2 <= len(known) <= MOST_VALUES:
             continue
+        twin = known_already.get(values.tobytes())
+        if twin is not None:
+            twin["same"].append(column)
+            continue
         kept = [values[selection.indices] for selection in selections.values()]
         tables.append({
             "column": column,
+            "same": [],
             "arms": ["pool", *selections],
             "lines": [
                 {"value": value, "shares": [count / len(values), *(float(np.mean(its == value)) for its in kept)]}
                 for value, count in zip(known.tolist(), counts.tolist(), strict=True)
             ],
         })  # fmt: skip
+        known_already[values.tobytes()] = tables[-1]
     return tables
+
+
+def compositions(recipe: Recipe, scored: Dataset, selections: Mapping[str, Selection]) -> list[dict[str, Any]]:
+    """`composition` of the pool's own columns and those a rule looks at; `plot` names the file of those a rule balances."""
+    rules = (recipe.rule, *recipe.rules_beside.values())
+    wanted = {name for rule in rules for name in balanced(rule)}
+    tables = composition(_told_apart(recipe, scored), selections)
+    drawn = [bool(wanted & {its["column"], *its["same"]}) for its in tables]
+    return [{**its, "plot": composition_plot(its) if yes else None} for its, yes in zip(tables, drawn, strict=True)]
+
+
+def composition_plot(table: Mapping[str, Any]) -> str:
+    """Name of the file with a table of `composition` as bars."""
+    return f"composition-{slug(table['column'])}.png"
 
 
 def _told_apart(recipe: Recipe, scored: Dataset) -> Dataset:
@@ -162,36 +204,6 @@ def _told_apart(recipe: Recipe, scored: Dataset) -> Dataset:
     looked_at = getattr(recipe.rule, "reads", ())
     names = [name for name in scored.column_names if name in recipe.pool_rows.column_names or name in looked_at]
     return scored.select_columns(names)
-
-
-def draw(
-    recipe: Recipe, scored: Dataset, selections: Mapping[str, Selection], results: Mapping[str, Any], folder: Path
-) -> None:
-    """The plots of the card."""
-    from hf_datasel.reports import plots
-
-    chosen = next(iter(selections.values()))
-    column = score_column(recipe)
-    scores = np.asarray(scored[column][:], dtype=np.float64)
-    plots.plot_histogram(scores, folder / "histogram.png", threshold=chosen.threshold, name=column, kept=chosen.mask)
-    if results["independence"]:
-        plots.plot_independence(scores, folder / "independence.png")
-    plots.plot_utility_curve(utility_curve(scores), folder / "utility_curve.png", chosen.num_kept / chosen.num_rows)
-    order = np.argsort(-scores, kind="stable")
-    ranked = order[: int(np.isfinite(scores).sum())]
-    best, worst = scored.select(ranked[:ROWS_SHOWN]), scored.select(ranked[::-1][:ROWS_SHOWN])
-    plots.plot_rows(best, worst, folder / "rows.png", column=column)
-    if results["weights"]:
-        plots.plot_indicator_weights(results["weights"], folder / "indicator_weights.png")
-    if results["trained"]:
-        points = [
-            {"arm": result["arm"], "seed": result["seed"], "value": result["heldout_loss"]}
-            for result in results["trained"]
-            if result["seed"] is not None  # the untrained model would squeeze all others into one spot
-        ]
-        plots.plot_arms(
-            points, folder / "arms.png", metric="held-out loss", unit="nats per token", lower_is_better=True
-        )
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -202,7 +214,25 @@ def table(results: Mapping[str, Any]) -> str:
         passes = NONE if arm["epochs"] is None else f"{arm['epochs']:.2f}"
         spread = f"  [{loss['low']:.4f}, {loss['high']:.4f}] over {loss['seeds']} seeds" if loss["seeds"] > 1 else ""
         lines.append(f"{arm['arm']:<28}{arm['rows']:>6}{passes:>8}  {loss['mean']:.4f}{spread}")
-    return "\n".join([*lines, results["verdict"].replace("**", "")]) if results["arms"] else repr(results["selection"])
+    said = [selection_line(results)]
+    return "\n".join([*said, "", *lines, results["verdict"].replace("**", "")] if results["arms"] else said)
+
+
+def selection_line(results: Mapping[str, Any]) -> str:
+    """What was kept, for a terminal.
+
+    Example:
+        >>> kept = {"rule": "TopFraction(column='s')", "rows": 9, "kept": 2, "not_scored": 1, "threshold": 0.5}
+        >>> selection_line({"selection": kept, "score": {"column": "s", "unit": "characters"}})
+        '2 of 9 rows kept by TopFraction, lowest kept s 0.5 characters; 1 row has no score.'
+    """
+    chosen, score = results["selection"], results["score"]
+    parts = [f"{chosen['kept']} of {chosen['rows']} rows kept by {chosen['rule'].split('(')[0]}"]
+    if chosen["threshold"] is not None:
+        parts.append(f"lowest kept {score['column']} {chosen['threshold']:.4g} {score['unit']}".rstrip())
+    count = chosen["not_scored"]
+    unscored = f"; {count} row{'s have' if count > 1 else ' has'} no score" if count else ""
+    return ", ".join(parts) + unscored + "."
 
 
 def _statuses(scored: Dataset, recipe: Recipe) -> list[dict[str, Any]]:

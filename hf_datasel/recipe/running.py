@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hf_datasel.errors import BadRecipe, DataselError
-from hf_datasel.hub import Published, publish, publish_model, render_card
+from hf_datasel.hub import Published, publish, publish_model, publish_page, render_card
 from hf_datasel.hub.client import check_repo_id
 from hf_datasel.proxy import Proxy
-from hf_datasel.recipe import reporting
+from hf_datasel.recipe import drawing, reporting
 from hf_datasel.recipe.arms import Arms
 from hf_datasel.recipe.columns import read_beside_content, written
 from hf_datasel.recipe.files import read_json, slug, write_json, write_text
@@ -81,7 +81,7 @@ class Run:
         key = spec_key({"scorers": specs, "rows": self.contents, "read": self._read(scorers)})
         folder = self.folder / "scores"
         if read_json(folder / "done.json").get("key") == key:
-            return self._join(folder / "scores.parquet")
+            return self.joined(folder / "scores.parquet")
         began = time.monotonic()
         scored, fitted = score_and_fit(
             self.pool, *scorers, journal=folder / "journal.sqlite", runner=self.runner, processes=self.processes
@@ -100,7 +100,7 @@ class Run:
                 "learned": {its.columns[0]: dict(its.learned) for its in fitted if hasattr(its, "learned")},
             },
         )
-        return self._join(folder / "scores.parquet")
+        return self.joined(folder / "scores.parquet")
 
     def _read(self, scorers: Sequence[Scorer | Learner]) -> dict[str, str]:
         """Digests of the columns, beside the rows' content, that decide what the scorers write."""
@@ -142,8 +142,11 @@ class Run:
         write_text(folder / "constraints.txt", f"{build}\n")
         write_json(folder / "constraints.json", build.report)
 
-    def trained(self) -> list[dict[str, Any]]:
+    def trained(self, selections: Mapping[str, Selection] | None = None) -> list[dict[str, Any]]:
         """One result per arm and seed, from `training/<arm>/seed-<n>/` where it is finished there.
+
+        Args:
+            selections: what `selections()` gave, where the caller has it.
 
         Raises:
             DataselError: the recipe has no `train` section.
@@ -151,24 +154,28 @@ class Run:
         arms = Arms(self.recipe, self.contents, self.folder / "training")
         assert self.recipe.train is not None  # noqa: S101 (Arms checked it)
         results = [arms.untrained()]
-        for arm, selection in self.selections().items():
+        for arm, selection in (selections or self.selections()).items():
             results += [arms.train(arm, selection, seed) for seed in self.recipe.train.seeds]
         return results
 
     def report(self, train: bool = True) -> str:
         """Do what is still to do, write `results.json`, `plots/` and `README.md`; the table for a terminal."""
-        trained = self.trained() if train else []
-        scored, selections = self.scored(), self.selections()
+        return reporting.table(self._report(self.selections(), train))
+
+    def _report(self, selections: Mapping[str, Selection], train: bool) -> dict[str, Any]:
+        trained = self.trained(selections) if train else []
+        scored = selections[SELECTED].pool
+        assert scored is not None  # noqa: S101 (`select` binds it)
         constraints = read_json(self._selection_folder(SELECTED) / "constraints.json").get("constraints", [])
         learned = read_json(self.folder / "scores" / "done.json").get("learned", {})
         results = reporting.gather(self.recipe, scored, selections, trained, constraints, learned)
         write_json(self.folder / "results.json", results)
-        reporting.draw(self.recipe, scored, selections, results, self.folder / "plots")
+        drawing.draw(self.recipe, scored, selections, results, self.folder / "plots")
         write_text(self.folder / "README.md", render_card(results))
-        return reporting.table(results)
+        return results
 
     def publish(self, dry_run: bool = False) -> Published:
-        """Put the selection on the Hub, and the target trained on it where the recipe names a place for it.
+        """Put the selection on the Hub, and where the recipe names places for them the target and the report page.
 
         Writes `sft.yaml`, which trains the same target on what was published: `trl sft --config sft.yaml`. Not for a pool
         of images whose encoder stays frozen, which that command cannot do.
@@ -186,10 +193,15 @@ class Run:
                 "`publish.repo_id` is missing, expected NAMESPACE/NAME of a dataset repository. Add it to the recipe, or "
                 "pass --set publish.repo_id=me/data."
             )
-        if section.model_repo_id is not None:
-            check_repo_id(section.model_repo_id)
-            if train is None:
-                raise BadRecipe("`publish.model_repo_id` is set and the recipe has no `train` section, expected one.")
+        for repo_id in filter(None, (section.model_repo_id, section.space_repo_id)):
+            check_repo_id(repo_id)
+        if section.space_repo_id is not None and section.light:
+            raise BadRecipe(
+                "`publish.space_repo_id` is set and `publish.light` is true, expected one of both: the report page holds the "
+                "rows' content, which a light publication leaves out."
+            )
+        if section.model_repo_id is not None and train is None:
+            raise BadRecipe("`publish.model_repo_id` is set and the recipe has no `train` section, expected one.")
         place = (section.repo_id, section.config_name)
         labels = self.recipe.pool.labels
         # Whatever can be wrong is found before anything is sent.
@@ -198,10 +210,10 @@ class Run:
             config = train.target.trl_config(labels, *place, "sft-output", train.seeds[0])
         elif train:
             logger.warning("No sft.yaml is written: `trl sft` cannot leave the encoder of images frozen.")
-        self.report(train=train is not None)
-        results = read_json(self.folder / "results.json")
+        selections = self.selections()
+        results = self._report(selections, train=train is not None)
         done = publish(
-            self.selections()[SELECTED], *place, sources=reporting.sources(self.recipe), license=section.license,
+            selections[SELECTED], *place, sources=reporting.sources(self.recipe), license=section.license,
             title=section.title, about=section.about, limits=section.limits,
             results=results if results["arms"] else None, private=section.private, light=section.light,
             dry_run=self.folder / "publish" if dry_run else None,
@@ -210,6 +222,13 @@ class Run:
             write_text(self.folder / "sft.yaml", yaml.safe_dump(config, sort_keys=False))
         if section.model_repo_id is not None:
             self._publish_model(section.model_repo_id, done, results, dry_run)
+        if section.space_repo_id is not None:
+            from hf_datasel.recipe.page import report_of  # which reads runs, and so imports this
+
+            publish_page(
+                report_of(self), section.space_repo_id, done, title=section.title, private=section.private,
+                dry_run=self.folder / "publish" / "space" if dry_run else None,
+            )  # fmt: skip
         return done
 
     def _publish_model(self, repo_id: str, done: Published, results: Mapping[str, Any], dry_run: bool) -> None:
@@ -223,6 +242,10 @@ class Run:
             dry_run=self.folder / "publish" / "model" if dry_run else None,
         )  # fmt: skip
 
+    def warmed_proxy(self) -> Proxy | None:
+        """The proxy that scores."""
+        return self._warmed_proxy()[0]
+
     def _warmed_proxy(self) -> tuple[Proxy | None, set[str]]:
         section = self.recipe.score
         if section.warm_up is None or section.proxy is None:
@@ -230,7 +253,12 @@ class Run:
         warmed = section.warm_up.fit(section.proxy, self.pool, self.recipe.pool.labels, self.folder / "warm_up")
         return warmed.proxy, set(warmed.seen_row_ids)
 
-    def _join(self, scores: Path) -> Dataset:
+    def joined(self, scores: Path) -> Dataset:
+        """The pool with the columns of `scores.parquet`.
+
+        Raises:
+            DataselError: it holds other rows than the pool.
+        """
         from datasets import Dataset, concatenate_datasets
 
         columns = Dataset.from_parquet(str(scores), cache_dir=str(self.folder / "scores" / ".cache"))

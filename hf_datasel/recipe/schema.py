@@ -43,7 +43,7 @@ class Source:
 
         Raises:
             FileNotFoundError: `path` is neither a file, nor a folder, nor a dataset on the Hub.
-            ValueError: `rename` names a column there is not.
+            ValueError: the file is empty, or `rename` names a column there is not.
         """
         from datasets import load_dataset, load_from_disk
 
@@ -51,6 +51,8 @@ class Source:
         kind = FILE_LOADERS.get(Path(path.name.removesuffix(".gz")).suffix)
         if kind and not path.is_file():
             raise FileNotFoundError(f"there is no file {str(path)!r}")
+        if kind and not path.stat().st_size:
+            raise ValueError(f"{str(path)!r} is empty")
         if path.is_file() and kind:
             dataset = load_dataset(kind, data_files=str(path), split="train")
         elif path.is_dir():
@@ -143,6 +145,7 @@ class PublishSection:
         private: visibility of a repository that is made.
         light: publish ids and scores only, without any content of the rows.
         model_repo_id: NAMESPACE/NAME of a model repository for the target trained with the first seed.
+        space_repo_id: NAMESPACE/NAME of a static Space for the report page, which holds the rows it shows.
     """
 
     title: str = "A selection"
@@ -155,6 +158,7 @@ class PublishSection:
     private: bool = True
     light: bool = False
     model_repo_id: str | None = None
+    space_repo_id: str | None = None
 
 
 @dataclass(frozen=True)

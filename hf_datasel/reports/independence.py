@@ -1,4 +1,4 @@
-"""Did a row's score depend on when it was scored? A leaked step or a drifting proxy shows here."""
+"""Do scores differ along the pool? A leaked step or a drifting proxy shows here, and so does a sorted pool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_AUTOCORRELATION = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Independence:
-    """How scores depend on processing order. Made by `independence`.
+    """How scores differ along the pool. Made by `independence`.
 
     Args:
         num_rows: M, the scored rows that were judged.
@@ -49,7 +49,11 @@ class Independence:
 
 
 def independence(scores: ScoreColumn, max_lag: int = 50) -> Independence:
-    """Fit a straight drift to scores in processing order, and correlate them with themselves at lags 1 to `max_lag`.
+    """Fit a straight drift to scores in the pool's order, and correlate them with themselves at lags 1 to `max_lag`.
+
+    Scorers go through the pool from first to last, so what leaks from one row to the next leaves a trace here. The
+    reverse does not hold: a pool that is sorted, by source or by length, fails the gates with scores that each row has for
+    itself. To tell the two apart, score the pool shuffled: every row must get the score it has now.
 
     The gates are on *effect sizes*: `r_squared` < 0.01 and every |autocorrelation| < 0.05. The t statistic is reported
     and not gated on: at the paper's 351,157 rows its R² of 0.003 has t = 32, overwhelming and without consequence.
@@ -61,7 +65,7 @@ def independence(scores: ScoreColumn, max_lag: int = 50) -> Independence:
     scores fail it more than once in twenty times, and `t_statistic` says whether to believe it.
 
     Args:
-        scores: shape (N,), in the order they were computed. Rows without a score (NaN or None) are dropped: the drift
+        scores: shape (N,), in the pool's order, in which they were computed. Rows without a score (NaN or None) are dropped: the drift
             is fitted over the positions the others had, lags count scored rows only.
         max_lag: largest lag; at most one less than the number of scored rows is used.
 

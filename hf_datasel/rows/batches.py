@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_datasel.errors import BadRow
 from hf_datasel.rows.identity import undecoded
+from hf_datasel.rows.turns import turns_of
 
 
 def rows_of(batch: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
@@ -93,9 +94,6 @@ def answer_text(row: Mapping[str, Any], text_field: str = "text") -> str:
         'Hello'
     """
     answer = row.get("completion")
-    if answer is None:
-        answer = row.get("messages", row.get(text_field))
     if isinstance(answer, str):
         return answer
-    turns = [turn for turn in answer or [] if isinstance(turn, Mapping) and turn.get("role") == "assistant"]
-    return "\n".join(str(turn.get("content") or "") for turn in turns)
+    return "\n".join(answer for _, answer in turns_of(row, text_field) if answer)

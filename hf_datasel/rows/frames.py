@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,13 @@ from hf_datasel.errors import BadRow
 from hf_datasel.rows.identity import undecoded
 from hf_datasel.rows.pixel_budget import shrunk
 from hf_datasel.rows.video import UnreadableMedia, decoded_frames
-from hf_datasel.rows.vision import VIDEOS
+from hf_datasel.rows.vision import IMAGES, VIDEOS
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 
 def with_frames(
@@ -36,7 +39,7 @@ def with_frames(
         long as the column of videos is there to tell).
 
     Raises:
-        BadRow: no column of videos, `images` there already, or a video is a URL or no file.
+        BadRow: no column of videos, `image` or `images` there already, or a video is a URL or no file.
         ValueError: `count`, `rate` or `max_pixels` is not positive.
         MissingExtra: PyAV is not installed.
     """
@@ -44,9 +47,9 @@ def with_frames(
         if value is not None and not value > 0:
             raise ValueError(f"`{name}` is {value}, expected a positive number.")
     column = next((name for name in VIDEOS if name in dataset.column_names), None)
-    if column is None or "images" in dataset.column_names:
+    if column is None or not set(IMAGES).isdisjoint(dataset.column_names):
         raise BadRow(
-            f"`dataset` has the columns {dataset.column_names}, expected `video` or `videos`, and no `images` yet."
+            f"`dataset` has the columns {dataset.column_names}, expected `video` or `videos`, and no `image` or `images` yet."
         )
     from datasets import Features, Image, List
 
@@ -92,6 +95,7 @@ def _frames_of_row(
         return {"images": None}
     try:
         frames = [frame for video in videos for frame in sample_frames(video, count, rate, max_pixels)]
-    except UnreadableMedia:
+    except UnreadableMedia as error:
+        logger.warning("A row has no frames: %s", error)
         return {"images": None}
     return {"images": frames}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -31,8 +32,9 @@ def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
     of a plain table, without any training content, counts whole.
 
     Args:
-        row: one row. Media best undecoded (`{"bytes", "path"}`): their bytes count, or else the path, and nothing is
-            decoded. A PIL image counts by its pixels, which is another digest than its file's.
+        row: one row. Media best undecoded (`{"bytes", "path"}`, or a path): the bytes of the file count, wherever it lies,
+            and nothing is decoded; a path that leads to no file counts itself. A PIL image counts by its pixels, which is
+            another digest than its file's.
         text_field: the column of plain text, where training is told another name than `text`.
 
     Example:
@@ -41,7 +43,7 @@ def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
     """
     names = (*CONTENT_COLUMNS, text_field)
     content = {name: row[name] for name in names if row.get(name) is not None} or dict(row)
-    content |= {name: _media(content[name]) for name in MEDIA_COLUMNS if name in content}
+    content |= {name: _media(content[name], paths=True) for name in MEDIA_COLUMNS if name in content}
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
     return blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
@@ -60,20 +62,43 @@ def values_digest(values: Iterable[Any]) -> str:
     return hasher.hexdigest()
 
 
-def _media(value: Any) -> Any:
-    """Media without their path where there are bytes: the path changes when a dataset is saved, what is in it does not."""
+def _media(value: Any, paths: bool = False) -> Any:
+    """Media by the bytes of their files: a path changes when a dataset is saved, what is in the file does not.
+
+    Args:
+        value: of a column, or a part of it.
+        paths: whether text in it is the path of a file, as in a column of media.
+    """
     if isinstance(value, list | tuple):
-        return [_media(part) for part in value]
+        return [_media(part, paths) for part in value]
     if isinstance(value, Mapping) and value.get("bytes") is not None:
         return {"bytes": value["bytes"]}
+    if paths and isinstance(value, bytes | bytearray):
+        return {"bytes": value}
+    is_file = isinstance(value, Mapping) and set(value) == {"bytes", "path"}
+    path = value["path"] if is_file else value if paths else None
+    if isinstance(path, str) and os.path.isfile(path):
+        return {"bytes": _file_digest(path)}
     return value
+
+
+def _file_digest(path: str) -> str:
+    hasher = blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            hasher.update(part)
+    return hasher.hexdigest()
 
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return blake2b(value, digest_size=16).hexdigest()
     if hasattr(value, "tobytes") and hasattr(value, "mode"):  # a PIL image
-        return [value.mode, list(value.size), blake2b(value.tobytes(), digest_size=16).hexdigest()]
+        try:
+            pixels = value.tobytes()
+        except OSError as error:  # of an opened file they are read late; its row gets a status when it is scored
+            pixels = f"unreadable: {error}".encode()
+        return [value.mode, list(value.size), blake2b(pixels, digest_size=16).hexdigest()]
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return value.tolist()
     raise BadRow(f"`row` holds a {type(value).__name__}, expected text, numbers, lists or undecoded media.")

@@ -19,6 +19,7 @@ from jinja2 import TemplateError
 from hf_datasel.errors import BadRow, MissingExtra
 from hf_datasel.rows.vision import (
     IMAGE_CUT,
+    NO_CHAT_TEMPLATE,
     UNREADABLE_IMAGE,
     UnreadableImage,
     check_media,
@@ -279,10 +280,7 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
             raise ValueError("`assistant_only_loss` is True, expected a conversation")
         return _tokenized_text(example, tokenizer, labels)
     if tokenizer.chat_template is None:
-        raise BadRow(
-            "`tokenizer` has no chat template, expected one for rows with messages. Use a proxy that has one (an instruct "
-            "model), save a template with its tokenizer, or turn the rows into `prompt` and `completion` texts."
-        )
+        raise BadRow(NO_CHAT_TEMPLATE)
     template_arguments = {
         "chat_template": training_template(tokenizer) if labels.assistant_only_loss else None,
         "tools": json.loads(example["tools"]) if isinstance(example.get("tools"), str) else example.get("tools"),

@@ -13,6 +13,8 @@ from hf_datasel.rows.vision import IMAGES, UnreadableImage, decoded
 if TYPE_CHECKING:
     from datasets import Dataset
 
+PNG_MODES = ("1", "L", "LA", "I", "I;16", "RGB", "RGBA")
+
 
 def within_pixels(dataset: Dataset, max_pixels: int) -> Dataset:
     """The dataset with no image of more than `max_pixels`, width times height; sides keep their proportion.
@@ -55,7 +57,9 @@ def shrunk(image: Any, max_pixels: int | None) -> Any:
     if max_pixels is None or image.width * image.height <= max_pixels:
         return image
     factor = (max_pixels / (image.width * image.height)) ** 0.5
-    return image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))))
+    # Of a thin strip the short side cannot give way: the long one does.
+    width, height = (min(int(max_pixels), max(1, int(side * factor))) for side in image.size)
+    return image.resize((width, height))
 
 
 def _within(row: Any, columns: list[str], max_pixels: int) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def _fitted(image: Any, max_pixels: int) -> Any:
         whole = decoded(image)
     except UnreadableImage:
         return image
-    if whole.mode == "P":  # colours of a palette cannot be mixed
+    if whole.mode not in PNG_MODES:  # colours of a palette cannot be mixed, and PNG files hold none of a printer
         whole = whole.convert("RGBA" if "transparency" in whole.info else "RGB")
     file = io.BytesIO()
     shrunk(whole, max_pixels).save(file, "PNG")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from hf_datasel.errors import BadRow
 
 
 ASKS, ANSWERS = ("user", "human"), ("assistant", "gpt")
@@ -19,6 +21,9 @@ def turns_of(row: Mapping[str, Any], text_field: str = "text") -> list[tuple[str
         row: `prompt` and `completion` (texts or messages), `messages` or `conversations`, or plain text.
         text_field: the column of plain text.
 
+    Raises:
+        BadRow: there is none of these columns, or one holds neither text nor messages.
+
     Example:
         >>> turns_of({"prompt": "1 + 1 =", "completion": "2"})
         [('1 + 1 =', '2')]
@@ -31,6 +36,12 @@ def turns_of(row: Mapping[str, Any], text_field: str = "text") -> list[tuple[str
     if row.get("completion") is not None:
         said = [*_said(row.get("prompt"), "user"), *_said(row["completion"], "assistant")]
     else:
+        known = ("prompt", "completion", "messages", "conversations", text_field)
+        if not any(name in row for name in known):
+            raise BadRow(
+                f"`pool` has the columns {sorted(row)}: none with text was found. Expected `prompt` with `completion`, "
+                f"`messages`, `conversations` or `{text_field}`; rename yours to one of these."
+            )
         dialogue = next((row[name] for name in ("messages", "conversations") if row.get(name) is not None), None)
         said = _said(row.get(text_field), "assistant") if dialogue is None else _said(dialogue, "user")
     turns: list[tuple[str, str]] = []
@@ -60,6 +71,8 @@ def _said(value: Any, role: str) -> list[tuple[str, str]]:
     """Roles and texts of a string, or of messages."""
     if value is None or isinstance(value, str):
         return [(role, value)] if value else []
+    if not isinstance(value, Sequence):
+        raise BadRow(f"`pool` holds {value!r} where text or messages are expected. Cast the column to strings.")
     return [
         (
             str(turn.get("role") or turn.get("from")),

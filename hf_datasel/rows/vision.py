@@ -14,6 +14,7 @@ from hf_datasel.errors import BadRow, MissingExtra
 
 if TYPE_CHECKING:
     import torch
+    from datasets import Dataset
 
     from hf_datasel.rows.labels import Labels
 
@@ -28,6 +29,12 @@ IMAGE_CUT = "image_cut_by_truncation"
 PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
 
 
+NO_CHAT_TEMPLATE = (
+    "`proxy` has no chat template, expected one for rows with messages. Use a proxy that has one (an instruct model), save a "
+    "template with its tokenizer or processor, or turn the rows into `prompt` and `completion` texts."
+)
+
+
 class UnreadableImage(Exception):
     """A file that holds no image."""
 
@@ -36,8 +43,8 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
     """Say that a row holds what would be left out of training and of scores.
 
     Raises:
-        BadRow: videos without frames beside them, which TRL does not train on, images for a model without eyes, or media
-            within messages, which are read from `images` alone.
+        BadRow: videos without frames beside them, which TRL does not train on, images for a model without eyes, two columns
+            of images, of which TRL drops one, or media within messages, which are read from `images` alone.
     """
     videos = [name for name in VIDEOS if row.get(name) is not None]
     if videos and not is_vision_row(row):
@@ -51,7 +58,11 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
             f"`row` has a column {images[0]!r} and the model reads text only, expected a vision-language model saved with "
             f"its processor. Use one, or remove the column."
         )
-
+    if reads_images and all(name in row for name in IMAGES):
+        raise BadRow(
+            "`row` has the columns 'image' and 'images', expected one of them: SFTTrainer trains on 'image' alone and drops "
+            "the other. Remove the column that is not meant."
+        )
     for name in TURNS:
         part = _inner_media(row.get(name))
         if part is not None:
@@ -59,6 +70,32 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
                 f"`{name}` holds the media themselves ({str(part)[:80]}), expected them in a column `images`, and "
                 f'{{"type": "image"}} where they stand. Nothing here goes to the network: download what is a URL.'
             )
+
+
+def refuse_urls(dataset: Dataset) -> None:
+    """Say before anything runs that a row names an image or a video on the network. Nothing is decoded.
+
+    Raises:
+        BadRow: one does.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in (name for name in (*IMAGES, *VIDEOS) if name in dataset.column_names):
+        for table in dataset.select_columns([name]).with_format("arrow").iter(1000):
+            values = table.column(name).combine_chunks()
+            while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+                values = values.flatten()
+            if pa.types.is_struct(values.type) and {field.name for field in values.type} >= {"bytes", "path"}:
+                values = values.filter(pc.is_null(values.field("bytes"))).field("path")
+            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                found = values.filter(pc.match_substring(values, "://"))
+                if len(found):
+                    raise BadRow(
+                        f"`{name}` has {found[0].as_py()[:80]!r}, expected media in the dataset or local files: scoring does "
+                        f"not go to the network. Download them first, put their paths in the column, and "
+                        f"`cast_column({name!r}, ...)` to `datasets.Image()` or `datasets.Video()`."
+                    )
 
 
 def _inner_media(turns: Any) -> Mapping[str, Any] | None:
@@ -158,7 +195,7 @@ def read_vision_row(
 
     Raises:
         UnreadableImage: an image cannot be decoded.
-        BadRow: an image is a URL, or `truncation_mode` is `"keep_end"`.
+        BadRow: an image is a URL, `truncation_mode` is `"keep_end"`, or the processor has no chat template for messages.
     """
     if labels.truncation_mode == "keep_end" and labels.max_length is not None:
         raise BadRow(
@@ -166,6 +203,8 @@ def read_vision_row(
             "would cut images off. Set it in `labels`, or max_length=None."
         )
     example = {name: value for name, value in row.items() if name not in IMAGES}
+    if processor.chat_template is None and any(isinstance(example.get(name), list | tuple) for name in TURNS):
+        raise BadRow(NO_CHAT_TEMPLATE)
     example["images"] = [decoded(image) for image in images_of(row)]
     encoded = _collator(row, processor, labels)([example])
     input_ids = [int(token) for token in encoded.pop("input_ids")[0]]
@@ -205,7 +244,7 @@ def decoded(image: Any) -> Any:
     elif not hasattr(image, "getexif"):
         raise UnreadableImage(f"{type(image).__name__} instead of an image")
     else:
-        return image
+        return _loaded(image)
     if image["bytes"] is None and "://" in image["path"]:
         raise BadRow(
             f"`image` is {image['path'][:80]!r}, expected an image in the dataset or a local file: scoring does not go to the "
@@ -219,7 +258,17 @@ def decoded(image: Any) -> Any:
             "Rows with images need Pillow. Install it with: pip install 'hf_datasel[images]'"
         ) from error
     except Exception as error:  # decoders raise whatever a broken file leads them to
+        said = re.sub(r"<_io\.BytesIO object at \w+>", "bytes", str(error))  # an address is another in each process
+        raise UnreadableImage(f"{type(error).__name__}: {said}") from error
+
+
+def _loaded(image: Any) -> Any:
+    """A PIL image that holds its pixels: of an opened file they are read late, and may be broken."""
+    try:
+        image.load()
+    except Exception as error:  # see `decoded`
         raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+    return image
 
 
 def _collator(row: Mapping[str, Any], processor: Any, labels: Labels) -> Any:

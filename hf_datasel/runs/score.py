@@ -17,6 +17,7 @@ from hf_datasel.rows import Labels, refuse_overlap, with_row_ids
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only, with_encoded_media
 from hf_datasel.rows.journal import resumed, using_journal
+from hf_datasel.rows.vision import refuse_urls
 from hf_datasel.runs.runners import RUNNERS, Runner, spread
 
 
@@ -54,7 +55,8 @@ def score(
         processes: how many workers; one per GPU where there are GPUs.
 
     Raises:
-        BadRow: the pool is empty, or already has a column that a scorer writes.
+        BadRow: the pool is no `Dataset` or empty, or a column that a scorer writes is in it already, or another scorer's, or it
+            names media on the network.
         OverlapError: a scorer's anchors occur in the pool.
         ValueError: an unknown runner, or one that is given no journal.
         DataselError: a worker failed; what is finished is kept.
@@ -93,7 +95,8 @@ def score_and_fit(
         with using_journal(journal):  # what a learner measures is kept too
             scorer = given.fit(scored) if isinstance(given, Learner) else given
         fitted.append(scorer)
-        _check_columns(scored, scorer)  # again: what a learner writes is known now, and what those before it wrote
+        # Again: what a learner writes is known now, and what those before it wrote.
+        _check_columns(scored.column_names, scorer)
         rows = _with_columns(content, scored, getattr(scorer, "reads", ()))
         if runner == "local" or journal is None or not getattr(scorer, "keeps_journal", False):
             columns = columns_of(rows, scorer, journal)  # no model: not worth a process
@@ -128,21 +131,32 @@ def check_pool(pool: Dataset, scorers: Sequence[Any]) -> None:
         BadRow: the pool is empty, or already has a column that a scorer writes.
         OverlapError: a scorer's anchors occur in the pool.
     """
+    from datasets import Dataset
+
+    if not isinstance(pool, Dataset):
+        raise BadRow(
+            f"`pool` is a {type(pool).__name__}, expected a `datasets.Dataset`. Of a list: `Dataset.from_list(rows)`; of a "
+            f"`DatasetDict`: one of its splits, such as `pool['train']`; of an `IterableDataset`: `pool.map(scorer, "
+            f"batched=True)`."
+        )
     if len(pool) == 0:
         raise BadRow("`pool` has no rows, expected at least one.")
+    refuse_urls(pool)
+    there = list(pool.column_names)
     for scorer in scorers:
-        _check_columns(pool, scorer)
+        _check_columns(there, scorer)
+        there += scorer.columns
         anchors = getattr(scorer, "anchors", None)
         if anchors is not None:
             refuse_overlap(anchors, pool=pool)
 
 
-def _check_columns(pool: Dataset, scorer: Scorer) -> None:
-    taken = set(scorer.columns) & set(pool.column_names)
+def _check_columns(there: Sequence[str], scorer: Scorer) -> None:
+    taken = set(scorer.columns) & set(there)
     if taken:
         raise BadRow(
-            f"`pool` already has the columns {sorted(taken)} that {type(scorer).__name__} writes, expected none of "
-            f"them. Remove or rename them: scores are added, never overwritten."
+            f"`pool`, or a scorer before it, already has the columns {sorted(taken)} that {type(scorer).__name__} writes, "
+            f"expected none of them: scores are added, never overwritten. Rename the pool's, or score in another run."
         )
 
 

@@ -20,7 +20,7 @@ from hf_datasel.scorers.goal.text import question_and_answer
 
 BATCH = 32  # rows a forward pass
 PLACEHOLDER = "<image>"
-OK, NO_MEDIA, UNREADABLE, NO_TEXT = "ok", "no_media", "unreadable_media", "no_text"
+OK, TRUNCATED, NO_MEDIA, UNREADABLE, NO_TEXT = "ok", "truncated", "no_media", "unreadable_media", "no_text"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class CLIPScore:
         num_frames: images of a row, or frames of its video, that are looked at: the mean of their directions counts.
 
     Writes:
-        `clip_score`, `clip_score_status` (`"ok"`, `"no_media"`, `"unreadable_media"`, `"no_text"`).
+        `clip_score`, `clip_score_status` (`"ok"`, `"truncated"` where the text was cut, `"no_media"`, `"unreadable_media"`,
+        `"no_text"`).
 
     Raises:
         ValueError: a setting is out of range.
@@ -59,7 +60,7 @@ class CLIPScore:
     text: Literal["dialogue", "question", "answer"] = "dialogue"
     num_frames: int = 4
 
-    algo_version = 1
+    algo_version = 2
 
     def __post_init__(self) -> None:
         if self.text not in ("dialogue", "question", "answer"):
@@ -110,6 +111,7 @@ class CLIPScore:
                 status.append(UNREADABLE)
         encoder = self._encoder(rank)
         images, words = encoder.images(frames), encoder.texts(texts)
+        status = [TRUNCATED if its == OK and cut else its for its, cut in zip(status, encoder.cut(texts), strict=True)]
         scores = [
             np.nan if image is None or word is None else float(image.astype(np.float64) @ word)
             for image, word in zip(images, words, strict=True)
@@ -198,6 +200,11 @@ class _Encoder:
             for place, vector in zip(there, self._run(self.model.get_text_features, inputs), strict=True):
                 found[place] = vector.astype(np.float32)
         return found
+
+    def cut(self, texts: Sequence[str]) -> list[bool]:
+        """Which texts are longer than the encoder reads."""
+        tokens = self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        return [len(its) > self.context for its in tokens]
 
     def _run(self, encode: Any, inputs: Any) -> Any:
         import torch

@@ -32,7 +32,7 @@ class LexicalDiversity:
     """
 
     columns = ("lexical_diversity", "lexical_diversity_status")
-    algo_version = 1
+    algo_version = 2
 
     @property
     def spec(self) -> dict[str, str | int]:

@@ -47,7 +47,7 @@ class LogicalComplexity:
     count: Literal["steps", "calculator_marks"] = "steps"
 
     columns = ("logical_complexity", "logical_complexity_status", "reasoning_steps")
-    algo_version = 1
+    algo_version = 2
 
     def __post_init__(self) -> None:
         if self.count not in COUNTS:

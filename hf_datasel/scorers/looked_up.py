@@ -26,6 +26,7 @@ class LookedUp:
         values: by row digest: the score, the status, the further numbers.
         made_by: spec of the learner.
         text_field: see `row_digest`.
+        dimensions: of a score that is a vector; None for a number.
 
     Example:
         >>> known = {row_digest({"text": "a"}): (1.5, "ok")}
@@ -37,6 +38,7 @@ class LookedUp:
     values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
     made_by: Mapping[str, Any] = field(default_factory=dict)
     text_field: str = "text"
+    dimensions: int | None = None
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -47,7 +49,8 @@ class LookedUp:
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Look B rows (or one) up."""
         rows, single = rows_of(batch)
-        none = (np.nan, UNKNOWN, *[np.nan] * (len(self.columns) - 2))
+        nothing = np.nan if self.dimensions is None else [np.nan] * self.dimensions
+        none = (nothing, UNKNOWN, *[np.nan] * (len(self.columns) - 2))
         found = [self.values.get(row_digest(row, self.text_field), none) for row in rows]
         columns: Columns = {}
         for place, name in enumerate(self.columns):

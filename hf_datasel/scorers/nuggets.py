@@ -11,7 +11,7 @@ import numpy as np
 from hf_datasel.contracts import Batch, Columns, Scores
 from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
-from hf_datasel.rows import Labels, content_rows, row_digest
+from hf_datasel.rows import Labels, check_columns, content_rows, row_digest
 from hf_datasel.scorers.with_anchors import rows_spec
 from hf_datasel.scorers.with_proxy import call, loaded_proxy, spec_of, state_of
 
@@ -97,6 +97,7 @@ class Nuggets:
         self, rank: int | None, rows: Sequence[Mapping[str, Any]], missing: frozenset[int]
     ) -> Iterator[tuple[list[int], Columns]]:
         """One row at a time: it meets no other row, so the numbers are its own to the last bit."""
+        check_columns(list(rows[0]), self.labels)
         engine, text_field = self._engine(rank), self.labels.dataset_text_field
         digests = np.array([row_digest(row, text_field) for row in self.anchors])
         for place in sorted(missing):

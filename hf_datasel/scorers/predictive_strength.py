@@ -60,7 +60,7 @@ class PredictiveStrength:
 
     columns = ("predictive_strength", "predictive_strength_status", "bits_per_character")
     keeps_journal = True
-    algo_version = 1
+    algo_version = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "models", tuple(self.models))

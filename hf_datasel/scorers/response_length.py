@@ -28,7 +28,7 @@ class ResponseLength:
     """
 
     columns = ("response_length", "response_length_status")
-    algo_version = 1
+    algo_version = 2
 
     @property
     def spec(self) -> dict[str, str | int]:

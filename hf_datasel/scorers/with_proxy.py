@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_datasel.contracts import Batch, Columns, Scores
+from hf_datasel.errors import BadRecipe
+from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import encoded_batches, max_tokens
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, TokenRow
@@ -42,7 +44,13 @@ def call(scorer: Any, batch: Batch, rank: int | None) -> Columns:
 
 
 def spec_of(scorer: Any) -> dict[str, Any]:
-    """JSON-like account of what decides the numbers: every field, the proxy by its weights."""
+    """JSON-like account of what decides the numbers: every field, the proxy by its weights.
+
+    Raises:
+        BadRecipe: `proxy` is no `Proxy`.
+    """
+    if not isinstance(scorer.proxy, Proxy):
+        raise BadRecipe(f"`proxy` is {scorer.proxy!r}, expected a Proxy, such as Proxy('HuggingFaceTB/SmolLM2-135M').")
     plain = {f.name: getattr(scorer, f.name) for f in fields(scorer) if f.name not in ("proxy", "labels")}
     described = {"scorer": type(scorer).__name__, "algo_version": scorer.algo_version, **plain}
     return {**described, "labels": vars(scorer.labels), "proxy": scorer.proxy.spec}

@@ -113,7 +113,11 @@ class CoveredTopFraction:
             return np.bincount(labels).astype(np.float64)
         name, argument = (self.column, "column") if self.anchor_similarity is None else (
             self.anchor_similarity, "anchor_similarity")  # fmt: skip
-        mass = np.nan_to_num(np.maximum(read_numbers(scored, name, argument)[rows], 0.0), nan=0.0)
+        mass = np.maximum(np.nan_to_num(read_numbers(scored, name, argument)[rows], nan=0.0, posinf=np.inf), 0.0)
+        if np.isinf(mass).any():
+            raise BadBudget(
+                f"`{argument}` is {name!r}, which holds infinite numbers, expected finite ones. Clip them."
+            )
         weights = np.bincount(labels, weights=mass).astype(np.float64)
         if not weights.any():
             raise BadBudget(

@@ -77,8 +77,25 @@ class D2Pruning:
             )
         scores = scores - min(0.0, float(scores.min()))
         ids, distances = nearest(vectors, self.neighbours)
-        sums = scores + (np.exp(-self.forward * distances) * scores[ids]).sum(axis=1)
+        sums = passed_on(scores, ids, distances, self.forward)
         return rows[pick(sums, ids, np.exp(-self.reverse * distances), rows_in(self.fraction, len(scored)))]
+
+
+def passed_on(scores: Scores, ids: npt.NDArray[np.int64], distances: Scores, decay: float) -> Scores:
+    """Each row's score with what its nearest rows add to it, (n,).
+
+    Args:
+        scores: (n,) of at least 0.
+        ids, distances: (n, k) nearest rows and their squared distances.
+        decay: of what is passed on, over the squared distance.
+
+    Example:
+        >>> ids, distances = np.array([[1], [0], [1]]), np.array([[1.0], [1.0], [81.0]])
+        >>> passed_on(np.array([1.0, 0.9, 0.5]), ids, distances, 1.0).round(4)
+        array([1.3311, 1.2679, 0.5   ])
+    """
+    sums: Scores = scores + (np.exp(-decay * distances) * scores[ids]).sum(axis=1)
+    return sums
 
 
 def pick(sums: Scores, ids: npt.NDArray[np.int64], weights: Scores, count: int) -> npt.NDArray[np.int64]:

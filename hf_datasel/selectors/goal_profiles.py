@@ -60,8 +60,8 @@ class GoalProfile:
             column: score to rank by.
             fidelity: `"authors"` counts `Mixed` as temporal, as all released presets do: every video is then temporal,
                 and the floor says nothing (the report says so). It takes rows with the same text on other media for
-                copies, leaves floors unmet where the reserves run out, and serves strata in the order they come. `"corrected"` counts `Temporal` alone, tells copies by
-                text and media, and serves strata by name.
+                copies, leaves floors unmet where the reserves run out, and serves strata in the order they come.
+                `"corrected"` counts `Temporal` alone, tells copies by text and media, and serves strata by name.
             changes: fields of `GoalBuilder` to set otherwise; a `count` or `fraction` replaces the automatic size.
         """
         if fidelity not in ("corrected", "authors"):

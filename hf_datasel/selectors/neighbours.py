@@ -14,6 +14,8 @@ from hf_datasel.selectors.embeddings import Vectors
 Places: TypeAlias = npt.NDArray[np.int64]
 
 BLOCK = 4096
+FINE = 16  # rows whose neighbours' numbers stay in the processor's cache
+MANY = 20  # rows for each number of a row, from where halving the numbers saves more than it takes
 FEW = 100  # one pair in so many is measured alone, more by a product of the block
 
 
@@ -41,7 +43,8 @@ def nearest(vectors: Vectors, k: int) -> tuple[npt.NDArray[np.int64], Scores]:
         return ids, gaps.astype(np.float64)
     # Lengths about the mean are shortest, and with them the rounding of squares minus products.
     centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    whole, short = _Factors(centred), _Factors(_shortened(centred))
+    whole = _Factors(centred)
+    short = _Factors(_shortened(centred)) if n > MANY * vectors.shape[1] else None
     # Rounding must not hide a neighbour behind a bound.
     slack = np.float32(1e-5 * whole.largest)
     starts = range(0, n, BLOCK)
@@ -58,9 +61,11 @@ def nearest(vectors: Vectors, k: int) -> tuple[npt.NDArray[np.int64], Scores]:
             rows, columns = _within(distance, gaps[own, -1:])
             _merge(ids, gaps, rows + first, columns + second, distance[rows, columns])
             continue
-        distance = short.distances(own, other)
-        there, back = _within(distance, gaps[own, -1:] + slack), _within(distance, gaps[None, other, -1] + slack)
-        is_dense = len(there[0]) + len(back[0]) > distance.size // FEW
+        is_dense = short is None
+        if short is not None:
+            distance = short.distances(own, other)
+            there, back = _within(distance, gaps[own, -1:] + slack), _within(distance, gaps[None, other, -1] + slack)
+            is_dense = len(there[0]) + len(back[0]) > distance.size // FEW
         if is_dense:
             distance = whole.distances(own, other)
             there, back = _within(distance, gaps[own, -1:]), _within(distance, gaps[None, other, -1])
@@ -70,10 +75,7 @@ def nearest(vectors: Vectors, k: int) -> tuple[npt.NDArray[np.int64], Scores]:
                 _merge(ids, gaps, columns + second, rows + first, found)
             else:
                 _merge(ids, gaps, rows + first, columns + second, found)
-    exact = np.empty((n, k))
-    for at in starts:  # without the rounding of squares minus products
-        own = slice(at, at + BLOCK)
-        exact[own] = np.square(vectors[ids[own]].astype(np.float64) - vectors[own, None]).sum(axis=2)
+    exact = _measured(vectors, ids)
     order = np.lexsort((ids, exact), axis=1)
     return np.take_along_axis(ids, order, 1), np.take_along_axis(exact, order, 1)
 
@@ -99,6 +101,17 @@ def _shortened(vectors: Vectors) -> Vectors:
     half = (vectors.shape[1] + 1) // 2
     rest = np.linalg.norm(turned[:, half:], axis=1, keepdims=True)
     return np.hstack([turned[:, :half], rest]).astype(np.float32)
+
+
+def _measured(vectors: Vectors, ids: Places) -> Scores:
+    """Squared distances of rows and their neighbours (n, k), without the rounding of squares minus products."""
+    found = np.empty(ids.shape)
+    for at in range(0, len(ids), FINE):
+        own = slice(at, at + FINE)
+        gap = vectors[ids[own]].astype(np.float64)
+        gap -= vectors[own, None].astype(np.float64)
+        np.square(gap, out=gap).sum(axis=2, out=found[own])
+    return found
 
 
 def _between(vectors: Vectors, rows: Places, others: Places) -> npt.NDArray[np.float32]:

@@ -42,6 +42,8 @@ def best_first(scored: Dataset, column: str) -> Indices:
         array([1, 3, 0])
     """
     scores = read_numbers(scored, column)
+    if not len(scores):
+        raise BadBudget("`scored` has no rows, expected at least one.")
     rows = np.flatnonzero(~np.isnan(scores)).astype(np.int64)
     if not len(rows):
         raise BadBudget(

@@ -58,7 +58,7 @@ class S2L:
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, clusters taking turns, shape (K,) or shorter."""
-        rows, vectors = read_embeddings(scored, self.trajectory, unit=False)
+        rows, vectors = read_embeddings(scored, self.trajectory, unit=False, argument="trajectory")
         labels = np.full(len(scored), -1, dtype=np.int64)
         labels[rows] = trajectory_clusters(vectors, self.clusters, self.seed)
         order = hash_order(scored, self.seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import BadRow
+from hf_datasel.proxy.batch_size import IMAGE_ROWS
 from hf_datasel.rows.labels import Labels, TokenRow, token_row
 from hf_datasel.training.heldout import loaded_model, longest_first
 
@@ -43,25 +44,36 @@ def generate_answers(
         BadRow: a prompt's images cannot be read, or are not as many as its placeholders; names the first and why.
         ValueError: `images` are not as many as `prompts`, or `batch_size` is below 1.
     """
-    import torch
-
     loaded = loaded_model(folder, None, Labels(), revision)
     settings = _settings(loaded, max_new_tokens)
     if images is not None and len(images) != len(prompts):
         raise ValueError(f"`images` are {len(images)}, expected a list for each of the {len(prompts)} prompts.")
-    encoded = [
-        TokenRow(tuple(_prompt_ids(prompt, loaded)), (), "") if images is None else _seen(i, prompt, images[i], loaded)
-        for i, prompt in enumerate(prompts)
-    ]
-    answers = [""] * len(encoded)
-    generate: Any = loaded.model.generate
-    for chosen in longest_first([len(row.input_ids) for row in encoded], batch_size, "Answers"):
-        inputs = _padded([encoded[i] for i in chosen], loaded, int(settings.pad_token_id))
-        with torch.no_grad():
-            written = generate(**inputs, generation_config=settings)
-        for i, tokens in zip(chosen, written[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
-            answers[i] = str(loaded.tokenizer.decode(tokens, skip_special_tokens=True))
+    answers = [""] * len(prompts)
+    # Rows with images few at a time, which bounds the memory of their pixels.
+    size = max(1, len(prompts)) if images is None else IMAGE_ROWS
+    for start in range(0, len(prompts), size):
+        encoded = [
+            TokenRow(tuple(_prompt_ids(prompts[i], loaded)), (), "")
+            if images is None
+            else _seen(i, prompts[i], images[i], loaded)
+            for i in range(start, min(start + size, len(prompts)))
+        ]
+        for chosen in longest_first([len(row.input_ids) for row in encoded], batch_size, "Answers"):
+            for i, answer in zip(chosen, _written([encoded[i] for i in chosen], loaded, settings), strict=True):
+                answers[start + i] = answer
     return answers
+
+
+def _written(rows: Sequence[TokenRow], loaded: LoadedProxy, settings: GenerationConfig) -> list[str]:
+    """Greedy answers to B prompts."""
+    import torch
+
+    inputs = _padded(rows, loaded, int(settings.pad_token_id))
+    generate: Any = loaded.model.generate
+    with torch.no_grad():
+        written = generate(**inputs, generation_config=settings)
+    width = inputs["input_ids"].shape[1]
+    return [str(loaded.tokenizer.decode(its, skip_special_tokens=True)) for its in written[:, width:].tolist()]
 
 
 def _settings(loaded: LoadedProxy, max_new_tokens: int) -> GenerationConfig:

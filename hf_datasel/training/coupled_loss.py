@@ -54,7 +54,7 @@ def importance_loss(
     """
     if per == "row":
         return (weights * losses).sum()
-    return len(weights) * (weights * losses * counts).sum() / counts.sum()
+    return len(weights) * (weights * losses * counts).sum() / counts.sum().clamp(min=1)
 
 
 def diversity_loss(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hf_datasel.training import snapshots
 
 
 class CurveCallback(TrainerCallback):
-    """Measures copies of the model at even shares of a training; for any Trainer or SFTTrainer of one process.
+    """Measures copies of the model at even shares of a training, and after given samples; for any Trainer or SFTTrainer of one process.
 
     The training ends up the same to the last bit with and without it. Cost at each point: saving and loading the model
     once, and what `measure` costs.
@@ -23,7 +24,8 @@ class CurveCallback(TrainerCallback):
     Args:
         measure: figures of a saved model, by the folder it is in.
         folder: for the copies; each is removed once it is measured.
-        points: how many, the last one at the end.
+        points: how many at even shares, the last one at the end.
+        samples: further counts of training samples: measured after the first step that reaches them.
 
     Raises:
         BadRecipe: `points` is below 1; or, when training begins, the weights or rows are spread over processes.
@@ -41,10 +43,16 @@ class CurveCallback(TrainerCallback):
         Then `SFTTrainer(..., callbacks=[callback]).train()`, and `callback.curve` holds as many points.
     """
 
-    def __init__(self, measure: Callable[[str], Mapping[str, float]], folder: str | Path, points: int = 5) -> None:
+    def __init__(
+        self,
+        measure: Callable[[str], Mapping[str, float]],
+        folder: str | Path,
+        points: int = 5,
+        samples: Sequence[int] = (),
+    ) -> None:
         if points < 1:
             raise BadRecipe(f"`points` is {points}, expected at least 1.")
-        self.measure, self.folder, self.points = measure, Path(folder), points
+        self.measure, self.folder, self.points, self.samples = measure, Path(folder), points, tuple(samples)
         self.curve: list[dict[str, Any]] = []
         self._steps: set[int] = set()
         self._rows, self._batches = 0, 0
@@ -59,6 +67,10 @@ class CurveCallback(TrainerCallback):
         self._steps = {ceil(state.max_steps * point / self.points) for point in range(1, self.points + 1)}
         loader = kwargs["train_dataloader"]
         self._rows, self._batches = len(loader.dataset), len(loader)
+        for wanted in self.samples:
+            steps = range(1, state.max_steps + 1)
+            reached = bisect_left(steps, wanted, key=lambda step: self._samples(step, args))
+            self._steps |= set(steps[reached : reached + 1])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure at a step asked for. Gradients are gone by now, the next step's random numbers not yet drawn."""
@@ -70,10 +82,11 @@ class CurveCallback(TrainerCallback):
             kwargs["processing_class"].save_pretrained(place)
             figures = self.measure(str(place))
         shutil.rmtree(place)
-        samples = samples_after(
-            state.global_step, self._rows, self._batches, args.train_batch_size, args.gradient_accumulation_steps
-        )
+        samples = self._samples(state.global_step, args)
         self.curve.append({"samples": samples, "step": state.global_step, **figures})
+
+    def _samples(self, step: int, args: Any) -> int:
+        return samples_after(step, self._rows, self._batches, args.train_batch_size, args.gradient_accumulation_steps)
 
 
 def samples_after(step: int, rows: int, batches: int, batch_size: int, accumulated: int) -> int:

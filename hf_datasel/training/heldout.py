@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from hf_datasel.errors import BadRow
+from hf_datasel.proxy.batch_size import IMAGE_ROWS
 from hf_datasel.proxy.proxy import LoadedProxy, encode
 from hf_datasel.rows.identity import with_encoded_media
-from hf_datasel.rows.labels import Labels, check_columns, prepare_tokenizer
+from hf_datasel.rows.labels import Labels, TokenRow, check_columns, prepare_tokenizer
 from hf_datasel.rows.reader import load_reader, model_class, tokenizer_of
+from hf_datasel.rows.vision import IMAGES
 
 
 if TYPE_CHECKING:
@@ -54,31 +57,46 @@ def heldout_loss(
 
     Source: https://huggingface.co/papers/2605.07488, Eq. 1 (the anchor loss, here on held-out rows).
     """
+    check_columns(dataset.column_names, labels)
+    loaded = loaded_model(model, tokenizer, labels, revision)
+    found: list[float] = []
+    statuses: Counter[str] = Counter()
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        for part in portions(with_encoded_media(dataset.with_format(None))):
+            encoded = [encode(row, loaded, labels) for row in part]
+            statuses.update(row.status.split(":")[0] for row in encoded if not row.scorable)
+            found += _losses([row for row in encoded if row.scorable], loaded, batch_size)
+    finally:
+        loaded.model.train(was_training)
+    if not found:
+        raise BadRow(f"`dataset` has no row with a loss ({dict(statuses)}), expected at least one.")
+    if statuses:
+        logger.warning("%d of %d held-out rows have no loss: %s.", statuses.total(), len(dataset), dict(statuses))
+    return math.fsum(found) / len(found)
+
+
+def portions(rows: Dataset) -> Iterator[Dataset]:
+    """All rows of text together; rows with images few at a time, which bounds the memory of their pixels."""
+    size = max(1, len(rows)) if set(IMAGES).isdisjoint(rows.column_names) else IMAGE_ROWS
+    for start in range(0, len(rows), size):
+        yield rows.select(range(start, min(start + size, len(rows))))
+
+
+def _losses(rows: Sequence[TokenRow], loaded: LoadedProxy, batch_size: int) -> list[float]:
+    """Of B rows with a loss, in any order."""
     import torch
 
     from hf_datasel.proxy.losses import collate, row_values, token_losses
 
-    check_columns(dataset.column_names, labels)
-    loaded = loaded_model(model, tokenizer, labels, revision)
-    encoded = [encode(row, loaded, labels) for row in with_encoded_media(dataset.with_format(None))]
-    rows = [row for row in encoded if row.scorable]
-    statuses = Counter(row.status.split(":")[0] for row in encoded if not row.scorable)
-    if not rows:
-        raise BadRow(f"`dataset` has no row with a loss ({dict(statuses)}), expected at least one.")
-    if statuses:
-        logger.warning("%d of %d held-out rows have no loss: %s.", statuses.total(), len(encoded), dict(statuses))
-    total = 0.0
-    was_training = loaded.model.training
-    loaded.model.eval()
-    try:
-        with torch.no_grad():
-            for chosen in longest_first([len(row.input_ids) for row in rows], batch_size, "Held-out loss"):
-                batch = collate([rows[i] for i in chosen], loaded)
-                losses = token_losses(loaded, loaded.parameters, batch, precise=True)
-                total += float(row_values(losses, batch, "mean").sum())
-    finally:
-        loaded.model.train(was_training)
-    return total / len(rows)
+    found: list[float] = []
+    with torch.no_grad():
+        for chosen in longest_first([len(row.input_ids) for row in rows], batch_size, "Held-out loss"):
+            batch = collate([rows[i] for i in chosen], loaded)
+            losses = token_losses(loaded, loaded.parameters, batch, precise=True)
+            found += row_values(losses, batch, "mean").tolist()
+    return found
 
 
 def loaded_model(

@@ -52,6 +52,7 @@ class TrainedTarget:
         num_rows: K, rows trained on.
         num_excluded: rows without a loss, left out.
         seconds: of training, loading and saving included.
+        flops: floating-point operations, as the Trainer estimates them: 6 for each weight and token.
     """
 
     folder: str
@@ -61,6 +62,7 @@ class TrainedTarget:
     num_rows: int
     num_excluded: int
     seconds: float
+    flops: float
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ class TargetTraining:
             num_rows=len(rows),
             num_excluded=excluded.total(),
             seconds=time.perf_counter() - started,
+            flops=float(result.metrics["total_flos"]),
         )
 
     def trl_config(

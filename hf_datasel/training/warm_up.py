@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from hashlib import blake2b
@@ -23,7 +23,7 @@ from hf_datasel.training.sft import DECIDED, decided_problems, refuse_unknown_fi
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainerCallback
 
     from hf_datasel.rows.reader import Reader
 
@@ -132,7 +132,14 @@ class WarmUp:
         total = math.ceil(Fraction(str(self.epochs)) * num_rows / self.batch_size)
         return math.ceil(Fraction(str(self.fraction)) * total)
 
-    def fit(self, proxy: Proxy, pool: Dataset, labels: Labels, output_dir: str | Path) -> WarmedProxy:
+    def fit(
+        self,
+        proxy: Proxy,
+        pool: Dataset,
+        labels: Labels,
+        output_dir: str | Path,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> WarmedProxy:
         """Tune `proxy` on a slice of `pool` and save it; reuse what an equal warm-up left in `output_dir`.
 
         Args:
@@ -140,6 +147,7 @@ class WarmUp:
             pool: N rows in any format of TRL's SFT.
             labels: the options shared with scoring and training.
             output_dir: folder of the warmed proxy. `warm_up.json`, written last, marks it finished.
+            callbacks: of the Trainer, beside its own. They see nothing of a warm-up that is finished already.
 
         Raises:
             BadRecipe: see `check`; or `proxy.model` is an adapter.
@@ -163,8 +171,13 @@ class WarmUp:
             return warmed
         (folder / RECORD).unlink(missing_ok=True)
         rows = pool.select([index for index, _, _ in chosen])
-        run_sft(starting_point(proxy), reader, rows, labels, folder, self._arguments(proxy, steps))
-        _write_record(folder, {"key": key, "steps": steps, "proxy": proxy.spec, "warm_up": asdict(self)}, warmed)
+        arguments = self._arguments(proxy, steps)
+        done = run_sft(starting_point(proxy), reader, rows, labels, folder, arguments, callbacks=callbacks)
+        record = {
+            "key": key, "steps": steps, "flops": float(done.metrics["total_flos"]), "proxy": proxy.spec,
+            "warm_up": asdict(self),
+        }  # fmt: skip
+        _write_record(folder, record, warmed)
         return warmed
 
     def _slice(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 WRITERS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
-GOLD, WRITTEN, SVAMP, HELD_OUT, EVALUATION, SHORT = 120, 180, 300, 100, 60, 8
+GOLD, WRITTEN, SVAMP, HELD_OUT, EVALUATION, SHORT, SHORT_POOL = 120, 180, 300, 100, 60, 8, 20
 LONGEST = 700  # characters of question and answer: most rows then fit the proxy's 512 tokens
 
 
@@ -78,6 +78,8 @@ def main() -> None:
     pool = gold[:GOLD] + written[:WRITTEN] + svamp[:SVAMP]
     draw.shuffle(pool)
     write("pool.jsonl", pool)
+    # For methods that train once for every row.
+    write("pool_short.jsonl", sorted(pool, key=lambda r: len(r["prompt"] + r["completion"]))[:SHORT_POOL])
     held_out = gold[GOLD : GOLD + HELD_OUT]
     write("held_out.jsonl", held_out)
     # For methods that show a row before an anchor: both must fit the proxy's 512 tokens.

@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from datasets import Dataset
 
 from hf_datasel import selectors
 from hf_datasel.contracts import Rule
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, DataselError
 from hf_datasel.selectors import (
     ICONS,
     S2L,
@@ -307,3 +308,113 @@ def test_a_smaller_budget_is_a_prefix_of_a_larger_one(name: str) -> None:
         assert len(smaller) < len(larger), "budgets of a case must grow"
         if case.prefixes:
             assert larger[: len(smaller)] == smaller
+
+
+# Bad input that a rule can meet: each must be refused with a reason, or ranked like any other.
+COLUMNS_OF_RULES = ("column", "columns", "embedding", "trajectory", "loss", "group", "weight", "length_column", "balance",
+                    "unique", "cap_by", "exclude")  # fmt: skip
+EMBEDDED = {name: case for name, case in CASES.items() if {"embedding", "trajectory"} & vars(case.budgets[0]).keys()}
+
+
+def with_vectors(vectors: list[Any]) -> Dataset:
+    return POOL.remove_columns("e").add_column("e", vectors)
+
+
+def assert_a_ranking(ranking: Any, pool: Dataset) -> None:
+    assert len(set(ranking.tolist())) == len(ranking) > 0
+    assert ranking.min() >= 0
+    assert ranking.max() < len(pool)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_rows_with_a_bad_vector_are_never_kept(name: str) -> None:
+    good = POOL["e"][:]
+    bad = [None, [NAN] * 4, [float("inf"), 0.0, 0.0, 0.0]]
+    pool = with_vectors([bad[row % 3] if row % 5 == 0 else good[row] for row in range(120)])
+    for rule in EMBEDDED[name].budgets:
+        ranking = rule.rank(pool)
+        assert_a_ranking(ranking, pool)
+        assert not (ranking % 5 == 0).any()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_zero_vectors_do_no_harm(name: str) -> None:
+    good = POOL["e"][:]
+    pool = with_vectors([[0.0] * 4 if row % 3 == 0 else good[row] for row in range(120)])
+    for rule in EMBEDDED[name].budgets:
+        ranking = rule.rank(pool)
+        assert_a_ranking(ranking, pool)
+        if "Rows without one, or with zeros, are never kept" in " ".join((type(rule).__doc__ or "").split()):
+            assert (ranking % 3 > 0).all()
+    with pytest.raises(BadBudget, match=r"`(embedding|trajectory)` is 'e', which is missing, not finite or zero"):
+        EMBEDDED[name].budgets[0].rank(with_vectors([None] * 119 + [[NAN] * 4]))
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_pool_that_is_one_point_is_ranked_the_same_in_any_order(name: str) -> None:
+    pool = with_vectors([[0.6, 0.8, 0.0, 0.0]] * 120)
+    for rule in EMBEDDED[name].budgets:
+        ranking = rule.rank(pool)
+        assert_a_ranking(ranking, pool)
+        shuffled = pool.shuffle(seed=1)
+        assert [shuffled["row_id"][row] for row in rule.rank(shuffled)] == [pool["row_id"][row] for row in ranking]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_more_than_there_is_is_refused_or_all_there_is(name: str) -> None:
+    rule = CASES[name].budgets[-1]
+    for field in ("count", "clusters", "neighbours", "cap", "tokens"):
+        if getattr(rule, field, None) is None and not (field == "clusters" and hasattr(rule, field)):
+            continue
+        try:
+            assert_a_ranking(dataclasses.replace(rule, **{field: 10**6}).rank(POOL), POOL)
+        except BadBudget as error:
+            assert f"`{field}` is 1000000, expected at most" in str(error)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_three_rows_are_a_pool(name: str) -> None:
+    pool = POOL.select([9, 10, 11])  # scores of 6, 7 and 8
+    for rule in CASES[name].budgets:
+        try:
+            assert_a_ranking(rule.rank(pool), pool)
+        except BadBudget as error:
+            assert "expected at most 3" in str(error) or "positive in no row" in str(error)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_unknown_column_is_named(name: str) -> None:
+    rule = CASES[name].budgets[0]
+    for field in COLUMNS_OF_RULES:
+        value = getattr(rule, field, None)
+        for column in (value,) if isinstance(value, str) else value or ():
+            if column in POOL.column_names:  # else a default that this budget does not read
+                with pytest.raises(BadBudget, match=rf"`[\w.]+` is '{column}', expected a column") as caught:
+                    rule.rank(POOL.remove_columns(column))
+                (named,) = re.findall(r"^`(\w+)[`.]", str(caught.value))
+                assert column in str(getattr(rule, named)), f"it blames `{named}`"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_empty_pool_is_refused_or_empty(name: str) -> None:
+    try:
+        assert not len(CASES[name].budgets[0].rank(POOL.select([])))
+    except DataselError as error:
+        assert re.search("0 rows|no rows|at most 0, the rows of the pool", str(error))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_infinite_scores_are_refused_or_ranked(name: str) -> None:
+    if not CASES[name].by_score:
+        return
+    scores = [float("inf") if row % 7 == 1 else float("-inf") if row % 7 == 2 else 1.0 + row % 3 for row in range(120)]
+    pool = POOL.remove_columns("s").add_column("s", scores)
+    for rule in CASES[name].budgets:
+        try:
+            assert_a_ranking(rule.rank(pool), pool)
+        except BadBudget as error:
+            assert "infinite" in str(error) or "expected finite" in str(error)

@@ -44,6 +44,7 @@ from hf_datasel import (
     scorers,
 )
 from hf_datasel.contracts import Scorer
+from hf_datasel.errors import BadRow
 from hf_datasel.scorers.coido import FeatureBuilder
 from hf_datasel.scorers.weighted_sum import Reference
 
@@ -211,3 +212,33 @@ def test_its_spec_is_json_and_use_leaves_no_trace_in_the_pickle(scorer, scored):
     assert copy.spec == scorer.spec
     assert Hasher.hash(copy) == Hasher.hash(scorer)
     assert len(pickle.dumps(scorer)) < 100_000
+
+
+def test_rows_that_are_all_bad_are_all_nan(scorer):
+    score, status = scorer.columns[:2]
+    rows = with_what_it_reads(scorer, {"prompt": ["Why?", "How?"], "completion": ["", ""]})
+    found = scorer(rows)
+    assert np.isnan(found[score]).all() and len(found[score]) == 2
+    assert np.asarray(found[score]).dtype == (np.float32 if type(scorer).__name__ in VECTORS else np.float64)
+    assert not {"ok", "truncated", "", None} & set(found[status])
+    missing = scorer({**rows, "completion": [None, None]})
+    assert np.isnan(missing[score]).all() or type(scorer).__name__ in READS
+
+
+def test_columns_it_does_not_know_are_an_error_that_names_them(scorer):
+    if isinstance(scorer, OpticalFlow):
+        return  # a row without frames is one without motion to measure
+    with pytest.raises(BadRow, match=r"`(pool|row|batch|samples|indicators)` .*[Ee]xpected "):
+        scorer({"instruction": ["Why?", "How?"], "output": ["So.", "Thus."]})
+
+
+def test_numbers_where_text_belongs_are_no_text(scorer):
+    rows = {**with_what_it_reads(scorer, {"prompt": ["Why?"], "completion": ["So."]}), "completion": [4]}
+    if type(scorer).__name__ in ("OpticalFlow", "SelfConsistency", "WeightScorer", "WeightedSum"):
+        return  # they read other columns
+    try:
+        found = scorer(rows)
+    except BadRow as error:
+        assert "holds 4 where text or messages are expected" in str(error)
+    else:
+        assert np.isnan(found[scorer.columns[0]]).all() and found[scorer.columns[1]][0].startswith("malformed")

@@ -289,6 +289,8 @@ def test_another_selection_stands_beside_the_first(hub, scored, selection):
     assert text.count("<!-- hf_datasel: ") == 4
     with pytest.raises(PublishError, match=r"has the selections \['random-50', 'top-25'\], expected one"):
         load_selection(REPO, token=hub.token)
+    with pytest.raises(PublishError, match=r"`repo_id` is '/nowhere/at/all', expected a folder that is there"):
+        load_selection("/nowhere/at/all")
     one, other = (load_selection(REPO, name, token=hub.token) for name in ("top-25", "random-50"))
     assert one.diff(other).num_common == len(set(selection.ids) & set(drawn.ids))
 

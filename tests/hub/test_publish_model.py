@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets import load_dataset
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, RepoCard
 from transformers import AutoModelForCausalLM
 
 from hf_datasel import Published, load_selection, publish_model
@@ -44,6 +44,7 @@ def recipe(tmp_path_factory):
     values["train"]["beside"] = {"random": {"Random": {"fraction": 0.2}}}
     values["select"] = {"TopFraction": {"column": "ost_utility", "fraction": 0.2}}
     values["publish"] |= {"repo_id": "tester/word-problems", "config_name": "ost-20", "model_repo_id": "tester/solver"}
+    values["publish"]["space_repo_id"] = "tester/look"
     (folder / "small.yaml").write_text(yaml.safe_dump(values))
     return folder / "small.yaml"
 
@@ -85,9 +86,19 @@ def test_publish_load_apply_and_train_over_http(hub, recipe, tmp_path):
     for text in (commit, "`ost-20`", "8 of the 40 rows", "TopFraction(column='ost_utility'", "| random | 8 |"):
         assert text in card.text, text
 
+    # The page to look at it stands beside, as a static Space.
+    space = hub.repo("tester/look", "space").history("main")[-1].files
+    assert (
+        space["index.html"] == (folder / "report.html").read_bytes()
+        and b"Quickstart of hf_datasel" in space["index.html"]
+    )
+    readme = RepoCard(space["README.md"].decode())
+    assert readme.data.sdk == "static" and readme.data.datasets == ["tester/word-problems"] and commit in readme.text
+    assert hub.repo("tester/look", "space").private
+
     # Nothing says where on this machine it was made, and no pickle or optimizer state went along.
     stored = {}
-    for repo_id, kind in (("tester/word-problems", "dataset"), ("tester/solver", "model")):
+    for repo_id, kind in (("tester/word-problems", "dataset"), ("tester/solver", "model"), ("tester/look", "space")):
         stored |= hub.repo(repo_id, kind).history("main")[-1].files
     assert not [path for path in stored if path.endswith((".bin", ".pt"))]
     for path, content in stored.items():
@@ -101,6 +112,7 @@ def test_a_dry_run_writes_all_cards_and_sends_nothing(hub, recipe, capsys):
     assert load_dataset(str(folder / "publish"), "ost-20", split="train").num_rows == 8
     assert "tester/solver" not in (folder / "publish" / "README.md").read_text()
     assert "revision" not in (folder / "publish" / "model" / "README.md").read_text()
+    assert (folder / "publish" / "space" / "index.html").read_bytes() == (folder / "report.html").read_bytes()
     assert "publish/README.md" in capsys.readouterr().out
 
 
@@ -108,6 +120,8 @@ def test_what_cannot_be_finished_is_not_begun(hub, recipe, capsys):
     folder = recipe.parent / "run"
     for change, message in (
         ("publish.model_repo_id=solver", "`repo_id` is 'solver'"),
+        ("publish.space_repo_id=look", "`repo_id` is 'look'"),
+        ("publish.light=true", "the report page holds the rows' content"),
         ("train.target={target: x, method: lora, lora: {bias: all}}", "which `trl sft` does not know"),
     ):
         assert main(["publish", str(recipe), "--output-dir", str(folder), "--set", change]) == 1

@@ -6,12 +6,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 
 from hf_datasel import CoIDO, Labels, Proxy, SelfFilter, TopFractionPerGroup, score, select
 from hf_datasel.errors import BadBudget, BadRecipe, BadRow
 from hf_datasel.learners.weight_learning import draw_share
-from hf_datasel.training.co_training import CoTraining
+from hf_datasel.scorers.coido.networks import make_network
+from hf_datasel.training.co_training import CoTraining, _adapter
 
 
 LABELS = Labels(max_length=128)
@@ -66,6 +68,11 @@ def test_hard_rows_score_higher_in_this_pool_and_in_another(fitted):
         assert -np.array(scored["coido_weight"]) == pytest.approx(score)
 
 
+def test_quantiles_are_of_the_scores_it_gives(fitted):
+    scores = fitted(pool_of()[:])["coido"]  # it learned from all of them
+    assert fitted.quantiles[::50] == pytest.approx(np.quantile(scores, [0, 0.5, 1]))
+
+
 @pytest.mark.parametrize("cls", [CoIDO, SelfFilter])
 def test_a_learner_says_before_the_fit_what_comes_of_it(tiny_model, cls):
     asked = learner(tiny_model, cls)
@@ -115,12 +122,41 @@ def test_an_adapter_trains_too_and_the_proxy_stays_as_it_is(tiny_model):
     before = Proxy(tiny_model).digest
     found = learner(tiny_model, training={"method": "lora", "lora": {"r": 4}}).fit(pool_of(16))
     assert np.isfinite(found(pool_of(16)[:])["coido"]).all()
+    torch.manual_seed(0)  # as the fit began
+    start = make_network(**found.network).state_dict()
+    moved = [not np.allclose(found.weights[name], value.numpy(), atol=1e-4) for name, value in start.items()]
+    assert sum(moved) > len(moved) / 2
     assert Proxy(tiny_model).digest == before
+
+
+def test_the_authors_way_is_their_deviation_and_counts_tokens(tiny_model):
+    # One step of all rows, so what is logged is from before any training. Without scores both cluster alike.
+    one_step = {"scores": [], "training": {"batch_size": 16, "sft": {"logging_steps": 1}}}
+    ours, theirs = (
+        learner(tiny_model, fidelity=fidelity, **one_step).fit(pool_of(16)).learned["last_log"]
+        for fidelity in ("corrected", "authors")
+    )
+    assert theirs["diversity_loss"] == pytest.approx(np.sqrt(ours["diversity_loss"] + 1e-8), rel=1e-4)
+    assert theirs["importance_loss"] > 1.05 * ours["importance_loss"]  # the hard rows have more tokens
+
+
+def test_settings_nobody_gave_are_those_of_the_paper(tiny_model):
+    plain, training = CoIDO(Proxy(tiny_model)), CoTraining()
+    assert (plain.fraction, plain.clusters, plain.clustering, plain.neighbours) == (0.2, 20, "spectral", 30)
+    assert (plain.coupling, plain.network, plain.width, plain.dropout) == ("uncertainty", "mlp", 256, 0.1)
+    given = training.arguments(plain.proxy, 0)
+    asked = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0}
+    asked |= {"lr_scheduler_type": "cosine", "warmup_steps": 0.03}
+    assert asked.items() <= given.items()
+    adapter = _adapter(training)
+    assert (adapter.r, adapter.lora_alpha) == (128, 256)
 
 
 def test_self_filter_is_linear_and_finds_the_hard_rows(tiny_model):
     found = learner(tiny_model, SelfFilter, training={"epochs": 4.0, "network_learning_rate": 5e-2}).fit(pool_of())
     assert {name: value.shape for name, value in found.weights.items()} == {"factors.weight": (1, 4)}
+    said = found.learned["last_log"]  # importance alone: no sigma that moves, no clusters
+    assert said["importance_loss"] > 0 and said["diversity_loss"] == said["log_sigma_importance"] == 0
     scored = pool_of(30, seed=7).map(found, batched=True)
     hard = np.array(scored["hard"])
     assert np.array(scored["self_filter"])[hard].min() > np.array(scored["self_filter"])[~hard].max()
@@ -132,7 +168,7 @@ def test_rows_without_a_loss_or_an_embedding_are_not_learned_from(tiny_model):
     found = learner(tiny_model, incomplete="not_scored").fit(Dataset.from_list(rows))
     assert found.spec["learned"]["rows"] == 18
     scored = found(Dataset.from_list(rows)[:])
-    assert scored["coido_status"][5] == "no_features"
+    assert scored["coido_status"][5] == "missing_embedding"
     assert np.isnan(scored["coido"]).sum() == 1  # the row without a loss has features, and so a score
 
 

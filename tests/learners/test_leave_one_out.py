@@ -1,6 +1,7 @@
 """Leaving rows out, on a slope by hand and by real trainings."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from hf_datasel import Labels, LeaveOneOut, Perplexity, Proxy, WarmUp
 from hf_datasel.errors import DataselError
 from hf_datasel.learners.leave_one_out import differences
+from hf_datasel.recipe import Run, load_recipe
 
 
 LABELS = Labels(max_length=512)
+RECIPE = Path(__file__).parents[2] / "recipes" / "leave_one_out.yaml"
 
 
 def test_two_rows_on_a_slope():
@@ -48,3 +51,15 @@ def test_a_pool_too_large_is_refused_with_its_price(tiny_model, pool, anchors):
     learner = LeaveOneOut(Proxy(tiny_model), anchors, WarmUp(steps=5), "nowhere", max_rows=20, labels=LABELS)
     with pytest.raises(DataselError, match=r"`pool` has 24 rows, expected at most 20: .* 25 trainings of 5 steps"):
         learner.fit(pool)
+
+
+def test_its_recipe_on_three_rows(real_rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    real_rows("pool_short.jsonl", 3).to_json("pool.jsonl")
+    run = Run(load_recipe(RECIPE, {"pool.path": str(tmp_path / "pool.jsonl"), "anchors.size": 2}), tmp_path / "run")
+    values = np.array(run.scored()["leave_one_out"])
+    assert run.selections()["selected"].indices.tolist() == [int(values.argmax())] and len(set(values)) == 3
+    assert len(list((tmp_path / "runs" / "leave_one_out_models").glob("*/warm_up.json"))) == 4
+    # Finished scores are keyed by all that decides them: other anchors are other scores.
+    others = {"pool.path": str(tmp_path / "pool.jsonl"), "anchors.size": 3}
+    assert Run(load_recipe(RECIPE, others), tmp_path / "run").scored()["leave_one_out"][:] != values.tolist()

@@ -33,7 +33,8 @@ def test_real_rows_against_all_pairs(learner, pool):
     rows = pool.add_column("kind", kinds)
     scorer = learner.fit(rows)
     found = rows.map(scorer, batched=True, batch_size=5)
-    directions = GradientReader(learner.store, learner.proxy, LABELS)(pool.to_list()).directions.astype(np.float64)
+    features = GradientReader(learner.store, learner.proxy, LABELS)(pool.to_list())
+    directions = features.directions.astype(np.float64)
     for place, kind in enumerate(kinds):
         others = [other for other in range(24) if kinds[other] == kind and other != place]
         if kind is None:
@@ -42,7 +43,8 @@ def test_real_rows_against_all_pairs(learner, pool):
             continue
         expected = np.mean([directions[place] @ directions[other] for other in others])
         assert found["tive_influence"][place] == pytest.approx(expected, abs=1e-9)
-        assert found["tive_self_influence"][place] > 0
+        assert found["tive_self_influence"][place] == pytest.approx(features.gradient_norms[place] ** 2)
+        assert abs(features.gradient_norms[place] - 1) > 0.01, "squared it would be the same"
     copy = pickle.loads(pickle.dumps(scorer))  # noqa: S301
     assert copy.spec == scorer.spec and copy(rows[:3])["tive_influence"].tolist() == found["tive_influence"][:3]
 

@@ -13,7 +13,7 @@ from hf_datasel.proxy.engines.finite_differences import finite_differences
 from hf_datasel.proxy.engines.forward_mode import forward_mode, plain_forward_mode
 from hf_datasel.proxy.engines.ghost import ghost
 from hf_datasel.proxy.engines.per_row import per_row
-from hf_datasel.proxy.figures import read_figures, row_figures
+from hf_datasel.proxy.figures import plain_figures, read_figures, row_figures
 from hf_datasel.proxy.losses import collate
 from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows.labels import IGNORED, TokenRow
@@ -147,3 +147,12 @@ def test_every_engine_gives_every_figure_of_every_target(scorer, pool):
 def test_figures_not_asked_for_are_not_there(scorer, pool):
     found = replace(scorer, also=("length",))(pool[:2])
     assert {name for name in found if name.startswith("ost_row")} == {"ost_row_loss", "ost_row_length"}
+
+
+def test_a_plain_forward_takes_the_fast_attention_and_leaves_the_model_as_it_was(tiny_model):
+    proxy = Proxy(tiny_model).load(LABELS)
+    row = encode({"prompt": "Why?", "completion": " So it is."}, proxy, LABELS)
+    seen = []
+    proxy.model.register_forward_pre_hook(lambda model, _: seen.append(model.config._attn_implementation))
+    plain_figures(proxy, collate([row], proxy), FIGURES)
+    assert seen == ["sdpa"] and proxy.model.config._attn_implementation == "eager"

@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from hf_datasel.errors import BadRecipe
+from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import load_recipe
+from hf_datasel.recipe.loading import scorers_on
 
 
 NOT_SHIPPED = {"ost_tabmwp", "ost_mathvision"}  # whose rows a user brings: see test_chain_of_thought.py
@@ -51,6 +53,34 @@ def test_all_faults_are_reported_together():
     assert "has 7 problems" in message
 
 
+def test_words_about_the_recipes_own_rows_are_not_said_of_others(tmp_path, caplog):
+    other = tmp_path / "mine.jsonl"
+    other.write_text((QUICKSTART.parent / "quickstart" / "pool.jsonl").read_text(encoding="utf-8"))
+    own = load_recipe(QUICKSTART).publish
+    assert own.about and own.license and own.sources and own.limits
+    recipe = load_recipe(QUICKSTART, {"pool.path": str(other), "publish.license": "cc0-1.0"})
+    said = recipe.publish
+    assert (said.title, said.about, said.license, said.sources, said.limits) == ("A selection", "", "cc0-1.0", [], "")
+    assert "publish.title, publish.about, publish.sources, publish.limits" in caplog.text
+    assert recipe.resolved["publish"]["about"] == ""  # what replays the run says no more
+    caplog.clear()
+    # The same rows by another path, and other settings, are no other pool; nor is a file that somebody edited.
+    same = {"pool.path": str(QUICKSTART.parent / "quickstart" / "pool.jsonl"), "pool.labels.max_length": 64}
+    assert load_recipe(QUICKSTART, same).publish == own
+    assert load_recipe(QUICKSTART, {"pool.path": str(other), "publish": {"title": "Mine"}}).publish.title == "Mine"
+    edited = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
+    edited["pool"]["path"] = str(other)
+    places = (("anchors",), ("train", "evaluation"), ("score", "proxy"), ("train", "target"))
+    for *parents, last in places:
+        section = edited[parents[0]][last] if parents else edited[last]
+        for name in ("path", "model", "target"):
+            if name in section:
+                section[name] = str(QUICKSTART.parent / section[name])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(edited))
+    assert load_recipe(tmp_path / "mine.yaml").publish == own
+    assert not caplog.text
+
+
 def test_a_missing_score_column_is_found_before_scoring():
     message = problems({"select": {"TopFraction": {"column": "ost_utilty", "fraction": 0.2}}})
     assert "`TopFraction.column` is 'ost_utilty', expected a column of the pool or of a scorer" in message
@@ -59,6 +89,45 @@ def test_a_missing_score_column_is_found_before_scoring():
 def test_a_missing_column_of_embeddings_is_found_before_scoring():
     message = problems({"select": {"KCenter": {"embedding": "embeding", "fraction": 0.2}}})
     assert "`KCenter.embedding` is 'embeding', expected a column of the pool or of a scorer" in message
+
+    message = problems({"select": {"S2L": {"trajectory": "loss_trajectry", "fraction": 0.2}}})
+    assert "`S2L.trajectory` is 'loss_trajectry', expected a column of the pool or of a scorer" in message
+
+
+def test_a_scorer_that_calls_another_names_it():
+    def with_miss(**its):
+        return {"score.scorers": [{"MISS": {"count": 9, **its}}], "select": {"Full": {}}, "train.beside": {}}
+
+    found = load_recipe(QUICKSTART, with_miss(scorer={"OneStepTrain": {"learning_rate": 1.0e-4}}, rounds=3))
+    (miss,) = found.scorers
+    inner = miss.scorer
+    assert (inner.learning_rate, len(inner.anchors), inner.proxy) == (1e-4, len(found.anchor_rows), found.score.proxy)
+    assert (miss.labels.max_length, miss.rounds) == (512, 3)
+    assert scorers_on(found, Proxy("another"))[0].scorer.proxy == Proxy("another"), (
+        "rounds start from the warmed-up proxy"
+    )
+    assert "`score.scorers[0].MISS.scorer.Perplexty` is unknown. Did you mean `Perplexity`?" in problems(
+        with_miss(scorer={"Perplexty": {}})
+    )
+    assert "`score.scorers[0].MISS.scorer.Perplexity.kep` is unknown. Did you mean `keep`?" in problems(
+        with_miss(scorer={"Perplexity": {"kep": "low"}})
+    )
+    assert "`score.scorers[0].MISS.scorer` is missing" in problems(with_miss())
+
+
+def test_two_scorers_of_one_column_are_found_before_scoring():
+    message = problems({"score.scorers": [{"EL2N": {"keep": "high"}}, {"EL2N": {"keep": "low"}}]})
+    assert "`EL2N` writes the columns ['el2n', 'el2n_row_loss'], which the pool or a scorer before it has" in message
+
+
+def test_a_count_above_the_pool_is_found_before_scoring():
+    message = problems({"select": {"TopCount": {"column": "ost_utility", "count": 601}}})
+    assert "`TopCount.count` is 601, expected at most 600, the rows of the pool." in message
+
+
+def test_only_scorers_are_offered_as_scorers():
+    message = problems({"score.scorers": [{"tiny_validation": {}}]})
+    assert "`score.scorers[0].tiny_validation` is unknown" in message and "weighted_sum" not in message
 
 
 def test_a_value_the_class_itself_refuses_is_a_problem():

@@ -73,3 +73,19 @@ def test_answers_need_something_to_ask_and_something_to_compare(vlm_folder: Any,
     Dataset.from_list(rows, features=features).to_parquet(str(tmp_path / "evaluation.parquet"))
     with pytest.raises(BadRecipe, match=r"`train.answers` is true, expected `prompt` and `completion`"):
         check_recipe(sections(vlm_folder("llava")), tmp_path)
+
+
+@pytest.mark.parametrize("trainable", ["language", "all"])
+def test_what_trl_sft_cannot_repeat_is_not_written(
+    trainable: str, vlm_folder: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "pool.parquet", [1, 2, 3, 4])
+    write(tmp_path / "evaluation.parquet", [7])
+    values = sections(vlm_folder("llava"))
+    values["train"]["target"]["trainable"] = trainable
+    values["train"]["answers"] = False
+    values["publish"] = {"repo_id": "tester/pictures", "license": "mit", "sources": ["drawn here"]}
+    run = Run(check_recipe(values, tmp_path), tmp_path / "run")
+    run.publish(dry_run=True)
+    assert (run.folder / "sft.yaml").is_file() is (trainable == "all")
+    assert ("No sft.yaml is written" in caplog.text) is (trainable == "language")

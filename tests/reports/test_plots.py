@@ -98,8 +98,32 @@ def test_a_mask_shows_what_a_threshold_cannot() -> None:
 
 
 def test_a_score_without_a_toxic_side_is_drawn_without_one() -> None:
-    figure = plots.figure_histogram([10, 20, 40], name="response_length", unit="characters", toxic_below=None)
+    figure = plots.figure_histogram([-10, 20, 40], name="response_length")
     assert "toxic" not in words(figure) and "Median response_length of 3 rows: 20 characters" in words(figure)
+    assert "response_length, characters; higher is better" in words(figure)
+
+
+def test_nothing_is_said_of_the_unit_and_the_sign_of_an_unknown_score() -> None:
+    scores = [-0.8, 0.1, 0.4, -0.9]
+    rows = [{"text": "a", "goal_score": score} for score in scores]
+    drawn = {
+        "Median goal_score of 4 rows: \u22120.35": plots.figure_histogram(scores, name="goal_score"),
+        "R² =": plots.figure_independence(scores, name="goal_score"),
+        "Rows with the highest and the lowest goal_score": plots.figure_rows(rows, rows, column="goal_score"),
+    }
+    for title, figure in drawn.items():
+        assert title in words(figure)
+        for claim in ("toxic", "utility", "nats"):
+            assert claim not in words(figure), (claim, title)
+
+
+def test_the_title_of_a_grouped_choice_counts_the_better_rows_it_dropped() -> None:
+    scores, mask = [0.5, 0.4, 0.3, 0.2, 0.1], [True, False, False, True, False]
+    grouped = words(plots.figure_histogram(scores, threshold=0.2, kept=mask))
+    assert "40 % of rows kept, not simply the best: 2 dropped rows score above the lowest kept" in grouped
+    assert "lowest kept 0.2" in grouped and "at least" not in grouped
+    best = words(plots.figure_histogram(scores, threshold=0.4, kept=[True, True, False, False, False]))
+    assert "40 % of rows kept: utility of at least 0.4 nats per token" in best
 
 
 def test_tiny_utilities_have_their_power_of_ten_in_the_label() -> None:
@@ -128,14 +152,25 @@ def test_the_fitted_line_and_the_autocorrelation_are_those_of_the_check(utilitie
 @pytest.mark.parametrize(
     ("scores", "finding"),
     [
-        (np.random.default_rng(5).standard_normal(20_000), "No sign of dependence on order: R² ="),
-        (np.arange(100.0) % 7 + np.arange(100) / 10, "Scores drift: R² ="),
-        (np.repeat(np.random.default_rng(5).standard_normal(2500), 2), "Scores depend on earlier ones: R² ="),
+        (np.random.default_rng(5).standard_normal(20_000), "Scores do not drift along the pool: R² ="),
+        (np.arange(100.0) % 7 + np.arange(100) / 10, "Scores differ along the pool: R² ="),
+        (np.repeat(np.random.default_rng(5).standard_normal(2500), 2), "Rows near each other score alike: R² ="),
         ([2.0] * 9, "All scores are equal: nothing to judge independence by"),
     ],
 )
 def test_the_title_says_what_was_found(scores: Any, finding: str) -> None:
     assert finding in words(plots.figure_independence(scores))
+
+
+def test_a_sorted_pool_is_not_said_to_be_scored_in_dependence_and_its_line_is_seen_whole() -> None:
+    # 240 images, then 60 clips that score higher: what position explains says nothing of the scoring.
+    scores = np.append(np.random.default_rng(1).normal(-0.8, 0.02, 240), np.random.default_rng(2).normal(0.4, 0.3, 60))
+    figure = plots.figure_independence(scores)
+    assert "To tell, score it shuffled" in words(figure) and "depend" not in words(figure)
+    assert "score it shuffled" not in words(plots.figure_independence(np.random.default_rng(0).permutation(scores)))
+    (line,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    low, high = figure.axes[0].get_ylim()
+    assert line.get_ydata().min() < scores.min() and low < line.get_ydata().min() and line.get_ydata().max() < high
 
 
 # Utility curve
@@ -151,6 +186,33 @@ def test_the_curve_starts_at_nothing_kept_and_marks_peak_knee_and_choice() -> No
     assert [point.get_xydata()[0].tolist() for point in lines(figure, "knee")] == [[40.0, 4.0]]
     for text in ("peak: 60 %", "knee: 40 %", "chosen: 20 %", "3 rows are above 0", "rows repeat each other"):
         assert text in words(figure)
+
+
+def test_a_choice_that_is_not_the_best_rows_lies_under_the_curve() -> None:
+    curve = utility_curve([-1.0, 3.0, 0.5, 1.0, -0.5])
+    best, other = (plots.figure_utility_curve(curve, 0.4, chosen_sum=total) for total in (None, 3.5))
+    assert lines(best, "chosen")[0].get_xydata().tolist() == [[40.0, 4.0]]
+    assert lines(other, "chosen")[0].get_xydata().tolist() == [[40.0, 3.5]]
+    (dashed,) = [line for line in other.axes[0].lines if list(line.get_xdata()) == [40.0, 40.0]]
+    assert dashed.get_ydata()[1] == 3.5  # it ends there: above are the labels of peak and knee
+    assert "chosen: 40 %, not simply the best" in words(other) and "not simply" not in words(best)
+
+
+def test_the_line_of_the_choice_passes_under_no_label() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from hf_datasel.reports.plots.style import house_style
+
+    # A knee at a fifth and a choice at three tenths, as in recipes/ost_vlm.yaml.
+    curve = utility_curve(np.concatenate([np.full(20, 1.0), np.full(40, 0.05), np.full(40, -0.02)]))
+    assert curve.knee_fraction == 0.2
+    figure = plots.figure_utility_curve(curve, 0.3)
+    with house_style():
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        (dashed,) = [line for line in figure.axes[0].lines if line.get_xdata()[0] == 30 and len(line.get_xdata()) == 2]
+        for text in figure.axes[0].texts:
+            assert not text.get_window_extent(renderer).overlaps(dashed.get_window_extent(renderer)), text.get_text()
 
 
 def test_a_curve_without_peak_or_knee_says_so() -> None:
@@ -201,6 +263,20 @@ def test_lower_can_be_better() -> None:
     assert "loss, nats; lower is better" in words(figure)
 
 
+def test_before_training_is_a_line_where_it_fits_and_words_where_it_does_not() -> None:
+    results = runs(a=[0.4], b=[0.53], c=[0.2])
+    near, far = (plots.figure_arms(results, "loss", lower_is_better=True, before=value) for value in (0.5, 5.0))
+    dashed = [
+        [line for line in it.axes[0].lines if set(line.get_xdata()) == {value}]
+        for it, value in ((near, 0.5), (far, 5.0))
+    ]
+    assert [len(found) for found in dashed] == [1, 0] and far.axes[0].get_xlim()[1] < 1
+    assert "before training 0.500; 1 arm no better" in words(near)
+    assert "before training 5.00, off the axis to the right" in words(far) and "no better" not in words(far)
+    higher = plots.figure_arms(results, before=0.45)
+    assert "2 arms no better" in words(higher)
+
+
 def test_runs_that_cannot_be_drawn_are_refused() -> None:
     with pytest.raises(DataselError, match=r"number 1 lacks \['seed'\]"):
         plots.figure_arms([{"arm": "a", "seed": 0, "value": 1.0}, {"arm": "a", "value": 1.0}])
@@ -227,6 +303,24 @@ def test_the_best_kept_and_the_worst_dropped_are_shown_in_that_order(make: Calla
         "Best kept", "0.9", "id1", "ask1", "say1", "0.5", "id3", "ask3", "say3",
         "Worst dropped", "\u22120.9", "id2", "ask2", "say2", "\u22120.5", "id3", "ask3", "say3",
     ]  # fmt: skip
+
+
+def test_the_first_picture_of_a_row_is_shown_with_it(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from hf_datasel.reports.plots.style import save
+
+    red, wide = np.zeros((30, 30, 3), dtype=np.uint8), np.zeros((10, 40, 3), dtype=np.uint8)
+    red[..., 0], wide[..., 1] = 255, 200
+    rows = scored_rows([0.9, 0.5, 0.1])
+    rows[0]["images"], rows[1]["image"], rows[2]["image"] = [red, wide], wide, {"bytes": b"broken", "path": None}
+    figure = plots.figure_rows(rows, scored_rows([-1.0]))
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    assert [tuple(picture[0, 0]) for picture in shown] == [(255, 0, 0), (0, 200, 0)]
+    assert shown[1].shape[:2] == (10, 40) and "first of 2 images" in words(figure)
+    assert "(image that cannot be read)" in words(figure) and "say2" in words(figure)
+    seen = np.asarray(Image.open(save(figure, tmp_path / "rows.png")).convert("RGB"))
+    assert (seen == (255, 0, 0)).all(axis=2).sum() > 150 * 150  # not hidden by the card it lies on
 
 
 def test_long_texts_are_cut_and_hostile_ones_shown_as_they_are() -> None:
@@ -297,6 +391,12 @@ def test_a_composition_draws_every_share_where_it_belongs():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["image", "video", "text"]
 
 
+def test_a_share_too_small_for_its_number_stands_beside_its_bar() -> None:
+    figure = plots.figure_composition({"pool": {"image": 0.95, "video": 0.04, "text": 0.01}}, "modality")
+    said = [text.get_text() for text in figure.axes[0].texts]
+    assert said == ["95", "4", "text 1.0"]
+
+
 def test_more_values_than_colours_are_refused():
     with pytest.raises(DataselError, match="has 10 values, expected 1 to 9"):
         plots.figure_composition({"pool": {str(n): 0.1 for n in range(10)}}, "source")
@@ -318,6 +418,14 @@ def test_convergence_draws_means_bands_the_reference_and_the_peak_match():
     assert len(axes.collections) == 2
     with pytest.raises(DataselError, match="`baseline` is 'uniform'"):
         plots.figure_convergence(curves, "uniform")
+
+
+def test_the_title_of_the_convergence_says_what_was_found() -> None:
+    slow, fast = [[(0, 5.0), (100, 3.0), (200, 2.5)]], [[(0, 5.0), (10, 3.0), (20, 2.0)]]
+    met = plots.figure_convergence({"a": fast, "b": [[(0, 5.0), (80, 2.5)]], "full": slow}, "full")
+    assert "a matches the best of full after 15 samples, not 200" in words(met)
+    never = plots.figure_convergence({"a": [[(0, 5.0), (10, 4.0)]], "full": slow}, "full")
+    assert "No arm gets to the best held-out loss of full" in words(never)
 
 
 # Indicator weights

@@ -15,6 +15,7 @@ import pytest
 
 from hf_datasel.errors import MissingExtra
 from hf_datasel.reports import plots, utility_curve
+from hf_datasel.reports.scales import Scale
 
 
 RNG = np.random.default_rng(4)
@@ -22,6 +23,7 @@ HEAVY = RNG.standard_t(2, 300) * 2e-3 + 1e-3
 ODD = "costs $5_{x\\frac vs $6\nsecond line & <b> % # ~ ^ and a name much longer than any axis has room for"
 ODD_ROW = {"prompt": ODD * 9, "completion": "W" * 400 + ODD, "ost_utility": 1.0, "row_id": "W" * 60}
 GOOD = [{"arm": arm, "seed": seed, "value": seed + 0.5} for arm in (ODD, "full", "a" * 90) for seed in range(3)]
+TALL, BROKEN = np.zeros((40, 10, 3), dtype=np.uint8), {"bytes": b"no picture", "path": None}
 
 CURVES = {
     "a": [[(0, 5.0), (10, 3.0), (20, 1.5)], [(0, 5.0), (10, 2.5), (20, 1.9)]],
@@ -47,22 +49,29 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "histogram, all equal": lambda: plots.figure_histogram([-0.5] * 100),
     "histogram, nearly all equal": lambda: plots.figure_histogram([0.0] * 999 + [1e-300]),
     "histogram, threshold beyond": lambda: plots.figure_histogram(HEAVY, threshold=9.0),
-    "histogram, odd names": lambda: plots.figure_histogram(HEAVY, 0.0, name=ODD, unit=ODD),
+    "histogram, odd names": lambda: plots.figure_histogram(HEAVY, 0.0, name=ODD, scale=Scale(ODD)),
     "histogram, 50,000 rows": lambda: plots.figure_histogram(RNG.standard_t(1.5, 50_000) * 3e-7, threshold=1e-7),
     "independence": lambda: plots.figure_independence(np.append(HEAVY, np.nan)),
-    "independence, odd names": lambda: plots.figure_independence(HEAVY, name=ODD, unit=ODD),
+    "independence, odd names": lambda: plots.figure_independence(HEAVY, name=ODD, scale=Scale(ODD)),
     "independence, three rows": lambda: plots.figure_independence([0.1, 0.2, 0.15]),
     "independence, all equal": lambda: plots.figure_independence([0.5] * 100),
     "independence, 50,000 rows": lambda: plots.figure_independence(RNG.standard_t(1.5, 50_000) * 3e-7),
     "curve": lambda: plots.figure_utility_curve(utility_curve(np.append(HEAVY, np.nan)), chosen_fraction=0.2),
-    "curve, odd names": lambda: plots.figure_utility_curve(utility_curve(HEAVY), 0.5, name=ODD, unit=ODD),
+    "curve, odd names": lambda: plots.figure_utility_curve(utility_curve(HEAVY), 0.5, name=ODD, scale=Scale(ODD)),
+    "curve, not the best kept": lambda: plots.figure_utility_curve(utility_curve(HEAVY), 0.2, chosen_sum=-0.5),
+    "independence, a sorted pool": lambda: plots.figure_independence(np.append(np.sort(HEAVY), np.nan)),
     "curve, one row": lambda: plots.figure_utility_curve(utility_curve([0.5]), chosen_fraction=1.0),
     "curve, all toxic": lambda: plots.figure_utility_curve(utility_curve(-np.abs(HEAVY)), chosen_fraction=0.01),
     "arms": lambda: plots.figure_arms(GOOD),
     "arms, odd metric": lambda: plots.figure_arms(GOOD, metric=ODD, unit=ODD, lower_is_better=True),
+    "arms, before training": lambda: plots.figure_arms(GOOD, lower_is_better=True, before=0.7),
+    "arms, before training far off": lambda: plots.figure_arms(GOOD, lower_is_better=True, before=-1234.5),
     "arms, one run": lambda: plots.figure_arms(GOOD[:1]),
     "composition": lambda: plots.figure_composition(
         {"pool": {"image": 0.8, "video": 0.2}, "a": {"video": 1.0}}, "modality"
+    ),
+    "composition, small shares": lambda: plots.figure_composition(
+        {"pool": {ODD: 0.97, f"a {ODD}": 0.01, "b": 0.01, "c": 0.01}}, "modality"
     ),
     "composition, odd names": lambda: plots.figure_composition({ODD: {f"{n} {ODD}": 1 / 9 for n in range(9)}}, ODD),
     "convergence": lambda: plots.figure_convergence(CURVES, "full"),
@@ -76,7 +85,8 @@ FIGURES: dict[str, Callable[[], Any]] = {
         {"weights": {"a": 1.0}, "found": {}, "kept": ODD}
     ),
     "rows": lambda: plots.figure_rows([ODD_ROW] * 3, [ODD_ROW]),
-    "rows, odd names": lambda: plots.figure_rows([ODD_ROW | {ODD: 1.0}], [], column=ODD, unit=ODD),
+    "rows, odd names": lambda: plots.figure_rows([ODD_ROW | {ODD: 1.0}], [], column=ODD, scale=Scale(ODD)),
+    "rows, pictures": lambda: plots.figure_rows([ODD_ROW | {"images": [TALL] * 12}], [ODD_ROW | {"image": BROKEN}]),
     "rows, no side": lambda: plots.figure_rows([], [ODD_ROW]),
 }
 

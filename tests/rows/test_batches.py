@@ -85,7 +85,9 @@ def test_unbatched_use_is_remarked_upon() -> None:
     [
         ({"prompt": "1 + 1 =", "completion": " 2"}, " 2"),
         ({"prompt": [TURN], "completion": [ANSWER]}, "ho"),
-        ({"messages": [TURN, ANSWER, TURN, {"role": "assistant", "content": None}, ANSWER]}, "ho\n\nho"),
+        ({"messages": [TURN, ANSWER, TURN, {"role": "assistant", "content": None}, ANSWER]}, "ho\nho"),
+        ({"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}]}, "ho"),
+        ({"messages": [TURN, {"role": "assistant", "content": [{"type": "text", "text": "ho"}]}]}, "ho"),
         ({"text": "whole"}, "whole"),
         ({"text": None}, ""),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset, Features, Value, Video
+from datasets import Dataset, Features, Value, Video, load_from_disk
 
 from hf_datasel import Labels
 from hf_datasel.errors import BadRow
@@ -84,9 +84,31 @@ def test_rows_get_their_frames_and_broken_ones_a_null(kind: str, clip: Path, vlm
         token_row(unsampled, reader, Labels())
 
 
+def test_frames_are_sampled_once(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hf_datasel.rows import frames
+
+    opened, plain = [], frames.decoded_frames
+
+    def count(video: Any, choose: Any) -> Any:
+        opened.append(video)
+        return plain(video, choose)
+
+    monkeypatch.setattr(frames, "decoded_frames", count)
+    Dataset.from_dict({"video": [str(clip)], "text": ["which grey?"]}).save_to_disk(str(tmp_path / "rows"))
+    for _ in range(2):
+        found = with_frames(load_from_disk(str(tmp_path / "rows")), count=2)
+        assert shown(found["images"][0]) == pytest.approx([10, 30], abs=1)
+    assert len(opened) == 1
+    with_frames(load_from_disk(str(tmp_path / "rows")), count=3)
+    assert len(opened) == 2
+
+
 def test_bad_arguments_are_refused() -> None:
     rows = Dataset.from_dict({"text": ["a"]}, features=Features({"text": Value("string")}))
     with pytest.raises(BadRow, match=r"`dataset` has the columns \['text'\], expected `video`"):
         with_frames(rows)
     with pytest.raises(ValueError, match="`count` is 0, expected a positive number"):
         with_frames(rows, count=0)
+    for name in ("image", "images"):  # SFTTrainer would train on `image` and drop the frames
+        with pytest.raises(BadRow, match="no `image` or `images` yet"):
+            with_frames(Dataset.from_dict({"video": ["a.mp4"], name: ["a.png"]}))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset, Features, Image, Value, load_from_disk
+from datasets import Dataset, Features, Image, List, Value, load_from_disk
 
 from hf_datasel.errors import BadRow
 from hf_datasel.rows import content_only, row_digest, with_row_ids
@@ -123,6 +123,24 @@ def test_images_count_by_their_bytes_and_are_never_decoded() -> None:
     assert len(set(ids)) == 3
     assert content_only(dataset)[2] == rows[2]
     assert dataset.features == features
+
+
+def test_a_picture_is_the_same_wherever_its_file_lies(tmp_path):
+    for name, shade in (("a.png", 1), ("b.png", 2)):
+        (tmp_path / name).write_bytes(png(shade))
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    rows = {"prompt": ["What?"] * 2, "completion": ["Grey."] * 2}
+    of_paths = Dataset.from_dict({**rows, "image": paths}).cast_column("image", Image())
+    of_paths.save_to_disk(str(tmp_path / "saved"))  # which puts the files' bytes into the table
+    ids = with_row_ids(of_paths)["row_id"][:]
+    assert len(set(ids)) == 2
+    assert with_row_ids(load_from_disk(str(tmp_path / "saved")))["row_id"][:] == ids
+    assert with_row_ids(Dataset.from_dict({**rows, "image": paths}))["row_id"][:] == ids
+    assert with_row_ids(Dataset.from_dict({**rows, "image": [png(1), png(2)]}))["row_id"][:] == ids
+    in_lists = Dataset.from_dict({**rows, "images": [[path] for path in paths]}).cast_column("images", List(Image()))
+    by_list = with_row_ids(in_lists)["row_id"][:]
+    (tmp_path / "b.png").write_bytes(png(3))
+    assert with_row_ids(in_lists)["row_id"][0] == by_list[0] and with_row_ids(in_lists)["row_id"][1] != by_list[1]
 
 
 def test_lists_of_images_are_read_without_decoding(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset, Features, Image, List, Value
+from PIL import Image as Picture
 
-from hf_datasel import Labels, Perplexity, Proxy
+from hf_datasel import Labels, Perplexity, Proxy, ResponseLength, score
 from hf_datasel.errors import BadRow
 from hf_datasel.rows import token_row, with_frames
 from hf_datasel.rows.reader import load_reader
@@ -38,8 +40,9 @@ def texts(prompt: str, **media: Any) -> dict[str, Any]:
 TABLE: list[tuple[str, dict[str, Any], str]] = [
     ("an image", texts("MARK what?", images=ONE), "ok"),
     ("a row of text among images", texts("what?", images=[]), "ok"),
-    ("no picture at all", texts("MARK what?", images=[b"no picture"]), "unreadable_image: Unidentified"),
+    ("no picture at all", texts("MARK what?", images=[b"no picture"]), "unreadable_image: Unidentified.* image file bytes$"),
     ("a picture cut off", texts("MARK what?", images=[png(1)[:100]]), "unreadable_image"),
+    ("an opened picture cut off", texts("MARK what?", images=[Picture.open(io.BytesIO(png(1)[:-40]))]), "unreadable_image: "),
     ("a missing file", texts("MARK what?", images=[NAMED]), "unreadable_image: FileNotFoundError"),
     ("one of two unreadable", texts("MARK MARK what?", images=[png(1), b"no"]), "unreadable_image"),
     ("null", texts("MARK what?", images=None), "no_image"),
@@ -61,6 +64,8 @@ TABLE: list[tuple[str, dict[str, Any], str]] = [
 ]  # fmt: skip
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("a URL", texts("MARK what?", images=[URL]), "`image` is 'https.*Download it first"),
+    ("two columns of images", texts("MARK what?", images=ONE, image=png(2)), "`row` has the columns 'image' and 'images'"),
+    ("two, one of them null", texts("MARK what?", images=ONE, image=None), "SFTTrainer trains on 'image' alone"),
     ("the URL of a file", texts("MARK what?", images=[{"bytes": None, "path": URL}]), "`image` is 'https"),
     ("a video", texts("MARK what?", video="a.mp4"), "`row` has a column 'video', expected its frames as `images`"),
     ("an image in a message", {"messages": turn({**PICTURE, "image": png(1)}, TEXT) + ANSWER}, "`messages` holds the media"),
@@ -119,6 +124,25 @@ def test_videos_without_frames_say_so_and_urls_end_the_run(vlm_folder: Any, tmp_
     remote = Dataset.from_dict({"video": ["https://example.org/a.mp4"], "text": ["what?"]})
     with pytest.raises(BadRow, match="nothing here goes to the network"):
         with_frames(remote)
+
+
+@pytest.mark.parametrize(
+    ("column", "feature", "values"),
+    [
+        ("image", Image(), [None, {"bytes": None, "path": URL}]),
+        ("images", List(Image()), [[], [{"bytes": png(1), "path": None}, {"bytes": None, "path": URL}]]),
+        ("videos", List(Value("string")), [None, ["a.mp4", URL]]),
+        ("image", Value("string"), ["a.png", URL]),
+    ],
+)
+def test_urls_are_said_before_anything_runs(column: str, feature: Any, values: list[Any]) -> None:
+    features = Features({"text": Value("string"), column: feature})
+    pool = Dataset.from_list([{"text": "what?", column: value} for value in values], features=features)
+    with pytest.raises(BadRow, match=f"`{column}` has '{URL}', expected media in the dataset or local files"):
+        score(pool, ResponseLength())
+    assert len(score(pool.select([0]), ResponseLength())) == 1
+    named = [{"text": "what?", "image": {"bytes": png(1), "path": URL}}]
+    score(Dataset.from_list(named, features=Features({"text": Value("string"), "image": Image()})), ResponseLength())
 
 
 def test_broken_images_in_a_dataset_neither_stop_a_map_nor_vanish(vlm_folder: Any) -> None:

@@ -22,8 +22,15 @@ def encoded(dataset: Dataset, name: str) -> list[Any]:
     return list(dataset.cast_column(name, feature)[name])
 
 
+def saved(picture: Any, kind: str) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return file.getvalue()
+
+
 def test_large_images_shrink_and_small_ones_keep_their_bytes() -> None:
-    files = [png(1, (40, 24)), png(2, (80, 48)), b"no picture"]
+    kept = saved(Picture.open(io.BytesIO(png(1, (40, 24)))), "JPEG")  # another file, were it written once more
+    files = [kept, png(2, (80, 48)), b"no picture"]
     features = Features({"text": Value("string"), "image": Image()})
     rows = [{"text": "a", "image": {"bytes": file, "path": None}} for file in files]
     dataset = Dataset.from_list([*rows, {"text": "a", "image": None}], features=features)
@@ -42,6 +49,22 @@ def test_lists_of_images_and_palettes() -> None:
     first, second = encoded(within_pixels(dataset, 450), "images")[0]
     opened = Picture.open(io.BytesIO(first["bytes"]))
     assert (opened.size, opened.mode, second["bytes"]) == ((30, 15), "RGB", png(1, (8, 8)))
+
+
+def test_files_that_png_cannot_hold_become_rgb() -> None:
+    red = Picture.new("RGB", (60, 30), (200, 10, 10))
+    files = [saved(red.convert("CMYK"), "JPEG"), saved(red.convert("F"), "TIFF"), saved(red.convert("LAB"), "TIFF")]
+    rows = [{"image": {"bytes": file, "path": None}} for file in files]
+    found = within_pixels(Dataset.from_list(rows, features=Features({"image": Image()})), 450)["image"][:]
+    assert [(image.mode, image.size) for image in found] == [("RGB", (30, 15))] * 3
+    assert found[0].getpixel((9, 9)) == pytest.approx((200, 10, 10), abs=3)
+
+
+@pytest.mark.parametrize("size", [(5000, 1), (1, 5000), (4000, 2)])
+def test_thin_strips_keep_the_budget(size: tuple[int, int]) -> None:
+    rows = [{"image": {"bytes": saved(Picture.new("RGB", size), "PNG"), "path": None}}]
+    (found,) = within_pixels(Dataset.from_list(rows, features=Features({"image": Image()})), 100)["image"][:]
+    assert 50 <= found.width * found.height <= 100
 
 
 def test_fewer_pixels_are_fewer_tokens(vlm_folder: Any) -> None:

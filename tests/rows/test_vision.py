@@ -209,6 +209,16 @@ def test_what_cannot_be_read_is_said(change: dict[str, Any], message: str, vlm_f
         token_row(row, load_reader(vlm_folder("llava"), PLAIN), PLAIN)
 
 
+def test_messages_need_a_chat_template(vlm_folder: Any) -> None:
+    reader = load_reader(vlm_folder("llava"), PLAIN)
+    reader.chat_template = None
+    content = [{"type": "image"}, {"type": "text", "text": "what?"}]
+    turns = [{"role": "user", "content": content}, {"role": "assistant", "content": [{"type": "text", "text": "yes"}]}]
+    with pytest.raises(BadRow, match="`proxy` has no chat template, expected one for rows with messages"):
+        token_row({"messages": turns, "images": [png(1)]}, reader, PLAIN)
+    assert token_row({"image": png(1), "prompt": "<image> what?", "completion": " yes"}, reader, PLAIN).status == OK
+
+
 def test_a_model_of_text_refuses_images_and_the_wrong_end_is_refused(vlm_folder: Any, tokenizer: Any) -> None:
     row = {"image": png(1), "prompt": "<image> what?", "completion": " yes"}
     with pytest.raises(BadRow, match="`row` has a column 'image' and the model reads text only"):

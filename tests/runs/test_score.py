@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from hf_datasel import AUM, EL2N, IFD, Labels, OneStepTrain, Perplexity, Proxy, ResponseLength, score
-from hf_datasel.errors import BadRow, DataselError, OverlapError
+from hf_datasel.errors import BadRecipe, BadRow, DataselError, OverlapError
 from hf_datasel.runs import Journal, spec_key
 
 
@@ -82,6 +82,16 @@ def test_the_scorers_of_one_forward_stand_beside_each_other(tiny_model, pool):
 def test_the_pool_is_checked_before_anything_runs(tiny_model, pool, anchors):
     with pytest.raises(BadRow, match="`pool` has no rows"):
         score(pool.select([]), ResponseLength())
+    with pytest.raises(
+        BadRow, match=r"`pool` is a list, expected a `datasets\.Dataset`\. Of a list: `Dataset\.from_list"
+    ):
+        score(pool.to_list(), ResponseLength())
+    with pytest.raises(BadRow, match="`pool` is a DatasetDict"):
+        score(DatasetDict(train=pool), ResponseLength())
+    with pytest.raises(BadRecipe, match=r"`proxy` is 'somewhere', expected a Proxy"):
+        score(pool, Perplexity("somewhere"))
+    with pytest.raises(BadRow, match=r"already has the columns \['response_length'.*ResponseLength writes"):
+        score(pool, StopsAfter(0), ResponseLength(), ResponseLength())  # StopsAfter would stop at its first batch
     with pytest.raises(BadRow, match=r"already has the columns \['response_length'\]"):
         score(pool.add_column("response_length", [1.0] * len(pool)), ResponseLength())
     scorer = OneStepTrain(Proxy("a model that does not exist"), anchors)

@@ -60,6 +60,35 @@ def test_the_cosine_of_image_and_text(family, image_rows):
     assert np.array_equal(CLIPScore(model)(columns(given))["clip_score"], found["clip_score"])
 
 
+class Drawn:
+    """An encoder of known directions: the image (1, 0), and of each text its own."""
+
+    def images(self, frames):
+        return [np.array([1.0, 0.0], np.float32) for _ in frames]
+
+    def texts(self, texts):
+        directions = {"near": [0.6, 0.8], "opposite": [-1.0, 0.0]}
+        return [np.array(directions[text], np.float32) for text in texts]
+
+    def cut(self, texts):
+        return [False] * len(texts)
+
+
+def test_known_answers(image_rows):
+    scorer = CLIPScore("nobody", text="answer")
+    scorer.__dict__["_loaded"] = Drawn()
+    picture = stored(image_rows(1)[0]["image"])
+    found = scorer({"images": [[picture]] * 2, "prompt": ["?"] * 2, "completion": ["near", "opposite"]})
+    assert found["clip_score"] == pytest.approx([0.6, -1.0])  # 1.5 and 0 as CLIPScore has it: 2.5 max(cos, 0)
+
+
+def test_a_text_that_was_cut_is_said(image_rows):
+    pictures = [[stored(image_rows(1)[0]["image"])]] * 2
+    rows = {"images": pictures, "prompt": ["What?"] * 2, "completion": ["A circle.", "A circle, " * 40]}
+    found = CLIPScore(clip.folder())(rows)
+    assert found["clip_score_status"] == ["ok", "truncated"] and np.isfinite(found["clip_score"]).all()
+
+
 def test_a_column_of_images_is_read_as_it_is_stored(image_rows):
     given = rows(image_rows)
     plain = CLIPScore(clip.folder())(columns(given))["clip_score"]

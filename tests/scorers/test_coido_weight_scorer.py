@@ -13,6 +13,7 @@ from datasets import Dataset
 from hf_datasel.errors import DataselError
 from hf_datasel.scorers.coido import FeatureBuilder, WeightScorer
 from hf_datasel.scorers.coido.networks import KINDS, FoldedMLP, make_network
+from hf_datasel.scorers.coido.weight_scorer import BLOCK
 
 
 BUILDER = FeatureBuilder(("image", "words"), (3, 2), ("s",), (0.0,), (1.0,), (0.5,))
@@ -68,6 +69,13 @@ def test_a_row_weighs_the_same_whatever_is_beside_it(kind):
     assert pool().map(one, batched=True)["coido"][:] == pytest.approx(whole, abs=1e-6)
 
 
+def test_more_rows_than_are_read_at_a_time():
+    one, rows = scorer(), pool(2 * BLOCK + 100)[:]
+    halves = [one({name: values[part] for name, values in rows.items()}) for part in (slice(900), slice(900, None))]
+    expected = np.concatenate([half["coido"] for half in halves])
+    assert len(set(expected.round(6))) > BLOCK and one(rows)["coido"] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(("embedding", "scores"), [(6, 2), (6, 0), (0, 2)])
 def test_the_folded_network_says_what_the_network_says(embedding, scores):
     torch.manual_seed(3)
@@ -111,8 +119,27 @@ def test_a_random_share_of_incomplete_rows_is_the_share_of_the_others():
     assert np.isnan(scorer()(rows)["coido"]).all()  # unless asked for, no score is made up
 
 
+def test_the_one_embedding_may_be_the_image_s():
+    # Rows of text then have no embedding at all, and the second no score either: the CLIP score needs an image, too.
+    network = {"kind": "mlp", "widths": [3], "scores": 1, "width": 8, "dropout": 0.5}
+    given = {"features": FeatureBuilder(("image",), (3,), ("s",), (0.0,), (1.0,), (0.5,)), "network": network}
+    given["weights"] = {name: value.numpy() for name, value in make_network(**network).state_dict().items()}
+    rows = {"text": list("abc"), "image": [None, None, [1.0, 0.0, 0.0]], "s": [0.9, None, 0.4]}
+    expected = {
+        "not_scored": ["missing_embedding", "no_features", "ok"],
+        "zeros": ["zeros", "no_features", "ok"],
+        "random_share": ["random_share", "random_share", "ok"],
+    }
+    for policy, status in expected.items():
+        found = scorer(**given, incomplete=policy)(rows)
+        assert found["coido_status"] == status
+        assert np.isnan(found["coido"]).tolist() == [its in ("missing_embedding", "no_features") for its in status]
+    with pytest.raises(ValueError, match="`quantiles` is empty"):
+        scorer(**given, incomplete="random_share", quantiles=())
+
+
 def test_rows_without_anything_and_without_a_score():
-    rows = {"image": [None, [1.0, 0, 0]], "words": [None, [0, 1.0]], "s": [0.5, None]}
+    rows = {"image": [None, [1.0, 0, 0]], "words": [None, [0, 1.0]], "s": [None, None]}
     found = scorer()(rows)
     assert found["coido_status"] == ["no_features", "missing_score"]
     assert np.isnan(found["coido"]).tolist() == [True, False]

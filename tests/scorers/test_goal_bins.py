@@ -15,7 +15,7 @@ from PIL import Image
 
 from hf_datasel.errors import BadRow
 from hf_datasel.scorers.goal import GoalBins, LeakGuard
-from hf_datasel.scorers.goal.bins import source_group
+from hf_datasel.scorers.goal.bins import TEMPORAL_WORDS, source_group
 from hf_datasel.scorers.goal.text import normalised, words
 
 
@@ -69,6 +69,20 @@ def test_a_video_without_an_id_is_known_by_its_media_and_one_with_an_id_by_that(
     assert bins({**PAIR, "video": "a.mp4"})["video_id"] != bins({**PAIR, "video": "b.mp4"})["video_id"]
     assert bins({**PAIR, "images": ["f"], "video_id": 7}, video_id="video_id")["video_id"] == "7"
     assert bins({**PAIR, "images": ["f"]})["video_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("frames", "duration"),
+    [(1, "image"), (2, "very_short"), (8, "very_short"), (9, "short"), (24, "short"), (25, "medium"), (64, "medium"),
+     (65, "long"), (160, "long"), (161, "very_long")],
+)  # fmt: skip
+def test_duration_bins_close_at_their_upper_end(frames, duration):
+    assert bins({**PAIR, "video": "a.mp4", "frames": frames}, num_frames="frames")["duration"] == duration
+
+
+def test_the_words_of_time_are_the_known_ones():
+    known = "before after then while during first next finally sequence later earlier transition happen"
+    assert set(known.split()) == TEMPORAL_WORDS
 
 
 @pytest.mark.parametrize("fidelity", ["corrected", "authors"])
@@ -133,6 +147,9 @@ def test_multiple_choice_is_found_before_newlines_go():
 def test_text_in_another_script_has_words_unless_the_authors_count_them():
     assert len(words("这张图里有什么")) == 7 and words("这张图里有什么", "authors") == []
     assert words("Что это?") == ["что", "это"]
+    # A letter that ASCII does not have ends a word for the authors.
+    asked = {"prompt": "Thenán?", "completion": "b", "video": "v"}
+    assert [bins(asked, fidelity=its)["temporal"] for its in ("corrected", "authors")] == ["Mixed", "Temporal"]
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127)))

@@ -14,6 +14,7 @@ from hf_datasel.learners import Coverage
 from hf_datasel.learners.coverage import GOAL_FEATURES
 from hf_datasel.scorers.goal import CoverageFeatures, CoveredBy, probe_descriptors
 from hf_datasel.scorers.goal.probe import answer_difficulty, keyword_necessity, temporal_necessity, video_dependence
+from hf_datasel.selectors.ordering import hash_order
 
 
 NAN = float("nan")
@@ -70,6 +71,34 @@ def test_words_fall_into_the_same_bins_whatever_the_hash_seed(in_new_process):
     assert in_new_process(code, hash_seed=1) == in_new_process(code, hash_seed=2)
 
 
+def test_the_authors_bin_ascii_words_by_a_hash_that_must_be_fixed(in_new_process, monkeypatch):
+    code = (
+        "from hf_datasel.scorers.goal import CoverageFeatures\n"
+        "rows = {'question': ['red red ball', 'что это'], 'answer': ['', '']}\n"
+        "authors, corrected = (CoverageFeatures(fidelity)(rows)['text_features'] for fidelity in ('authors', 'corrected'))\n"
+        "expected = [0.0] * 16\n"
+        "for word in ('red', 'red', 'ball'): expected[hash(word) % 16] += 1\n"
+        "norm = sum(x * x for x in expected) ** 0.5\n"
+        "print(max(abs(a - b / norm) for a, b in zip(authors[0], expected)) < 1e-12, any(authors[1]), any(corrected[1]))"
+    )
+    for seed in (1, 2):
+        assert in_new_process(code, hash_seed=seed).split() == ["True", "False", "True"]
+    for seed in ("random", None):
+        monkeypatch.setenv("PYTHONHASHSEED", seed) if seed else monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+        with pytest.raises(ValueError, match="PYTHONHASHSEED is 'random', expected a number"):
+            CoverageFeatures("authors")
+    monkeypatch.setenv("PYTHONHASHSEED", "3")
+    assert CoverageFeatures("authors").spec["hash_seed"] == "3"
+
+
+def test_features_are_16_and_6_of_at_most_6_frames():
+    frames = [
+        np.full((2, 2), 255 * (number % 2)) for number in range(11)
+    ]  # of which 0, 2, 4, 6, 8 and 10 are looked at
+    found = CoverageFeatures()({"question": ["a b c"], "answer": ["d"], "images": [frames]})
+    assert len(found["text_features"][0]) == 16 and found["vision_features"] == [[0.0] * 6]
+
+
 def blobs(num_rows=300):
     draw = np.random.default_rng(0)
     which = draw.integers(0, 3, num_rows)
@@ -91,6 +120,25 @@ def test_centres_are_found_and_outliers_are_not_covered():
     distances = np.linalg.norm(by_hand[:, None] - scorer.centres[None], axis=2).min(axis=1)
     assert found["coverage"][:] == pytest.approx(np.exp(-distances))
     assert np.median(found["coverage"][1:]) > 0.9
+
+
+def test_the_settings_are_the_known_ones():
+    its = Coverage()
+    assert (its.clusters, its.batch_size, its.seed, its.fidelity) == (4096, 8192, 42, "corrected")
+
+
+def test_the_authors_start_from_the_first_rows_and_this_from_any_three_times():
+    cluster = pytest.importorskip("sklearn.cluster")
+    points = np.random.default_rng(0).random((300, 2))
+    pool = Dataset.from_dict({"row_id": range(300), "x": points.tolist()})
+    fixed = {"batch_size": 64, "random_state": 42, "reassignment_ratio": 0.01, "init_size": 192}
+    by_hand = cluster.MiniBatchKMeans(12, init=points[:12], n_init=1, **fixed).fit(points)
+    authors = Coverage(["x"], 12, 64, fidelity="authors").fit(pool)
+    np.testing.assert_allclose(authors.centres, by_hand.cluster_centers_)
+    corrected = Coverage(["x"], 12, 64).fit(pool)
+    scaled = (points[hash_order(pool, 42)] - points.mean(axis=0)) / points.std(axis=0)
+    by_hand = cluster.MiniBatchKMeans(12, init="random", n_init=3, **fixed).fit(scaled)
+    np.testing.assert_allclose(corrected.centres, by_hand.cluster_centers_)
 
 
 def test_a_shuffle_changes_no_centre():

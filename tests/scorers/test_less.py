@@ -1,5 +1,6 @@
 """LESS by its released definition: Adam directions, cosines, checkpoints by weight, the best subtask."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingA
 
 from hf_datasel import ICONS, LESS, GradientStore, Labels, Proxy, score, select
 from hf_datasel.errors import BadRow, DataselError, OverlapError
+from hf_datasel.proxy.gradient_store import GradientReader
 from hf_datasel.proxy.losses import collate, row_values, token_losses
 from hf_datasel.proxy.one_step import gradient
 from hf_datasel.proxy.proxy import encode
@@ -82,6 +84,15 @@ def _unit(place, row, adam):
     return (vector / vector.norm()).numpy()
 
 
+def test_the_best_subtask_or_their_mean_is_the_score(scorer, pool):
+    rows = pool[:6]
+    found, mean = scorer(rows), replace(scorer, group_score="mean")(rows)
+    groups = np.stack([found["less_influence_group_a"], found["less_influence_group_b"]])
+    assert np.abs(groups[0] - groups[1]).min() > 1e-4, "alike, they would prove nothing"
+    assert found["less_influence"].tolist() == groups.max(0).tolist()
+    assert mean["less_influence"] == pytest.approx(groups.mean(0), abs=1e-12)
+
+
 def test_other_anchors_cost_no_pass_over_the_pool(scorer, pool, real_rows):
     scorer(pool[:])
     other = replace(scorer, anchors=real_rows("held_out.jsonl", 12).select([8, 9]).to_list(), anchor_groups=None)
@@ -123,3 +134,41 @@ def test_a_checkpoint_counts_by_content_and_the_folder_of_the_store_does_not(sco
     assert replace(scorer, store=replace(scorer.store, folder=str(tmp_path / "other"))).spec == spec
     assert replace(scorer, store=replace(scorer.store, seed=1)).spec != spec
     assert replace(scorer, checkpoints=checkpoints[:1]).spec != replace(scorer, checkpoints=checkpoints[1:]).spec
+
+
+def test_another_state_of_adam_is_another_store(scorer, checkpoints, tmp_path):
+    place = shutil.copytree(checkpoints[0], tmp_path / "checkpoint")
+
+    def folders():
+        readers = (GradientReader(scorer.store, Proxy(str(place)), LABELS, kind) for kind in ("sgd", "adam"))
+        return [reader.folder for reader in readers]
+
+    plain, adam = folders()
+    assert folders() == [plain, adam]
+    state = torch.load(place / "optimizer.pt", weights_only=True)
+    state["state"][0]["exp_avg"] += 1
+    torch.save(state, place / "optimizer.pt")
+    assert folders()[0] == plain and folders()[1] != adam
+
+
+def test_matching_is_the_published_formula_on_random_features():
+    """Inf(z, task) = max over subtasks of the mean over their anchors of the sum over checkpoints of w <f(z), f(v)>."""
+    draw = np.random.default_rng(0)
+    rows, anchors, checkpoints, width = 7, 5, 3, 16
+    own, theirs = (draw.normal(size=(checkpoints, count, width)) for count in (rows, anchors))
+    own, theirs = (its / np.linalg.norm(its, axis=-1, keepdims=True) for its in (own, theirs))
+    rates, tasks = [2e-5, 1.5e-5, 0.5e-5], ["a", "b", "a", "c", "b"]
+    expected = np.full(rows, -np.inf)
+    for task in "abc":
+        members = [place for place, name in enumerate(tasks) if name == task]
+        for row in range(rows):
+            total = 0.0
+            for checkpoint, rate in enumerate(rates):
+                for anchor in members:
+                    total += (
+                        rate / sum(rates) * float(own[checkpoint, row] @ theirs[checkpoint, anchor]) / len(members)
+                    )
+            expected[row] = max(expected[row], total)
+    products = [own[checkpoint] @ theirs[checkpoint].T for checkpoint in range(checkpoints)]
+    found = group_means(weighted(products, rates), [{"task": name} for name in tasks], "task").max(1)
+    assert found == pytest.approx(expected, abs=1e-12)

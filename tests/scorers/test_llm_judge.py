@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from hf_datasel import Endpoint, LLMJudge, Proxy, score
 from hf_datasel.errors import BadRow, DataselError
+from hf_datasel.proxy import endpoint
 from hf_datasel.scorers import judging
 from hf_datasel.scorers.judging import judge_ledger, read_rating, read_verdict
 from hf_datasel.scorers.llm_judge import accepted
@@ -191,6 +192,22 @@ def test_what_passes_is_tried_again_and_counted(serve):
     served = serve(in_turn(busy, (503, {}, "{}"), None, (200, {}, "no json"), "9\nRight."))
     found = judge(served, retries=4, concurrency=1)(ROW)
     assert found["judge_rating"].tolist() == [9.0] and found["judge_calls"].tolist() == [5]
+
+
+def test_it_waits_twice_as_long_each_time_or_as_long_as_it_is_told(serve, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(endpoint.asyncio, "sleep", sleep)
+    busy, told = (503, {}, "{}"), (429, {"Retry-After": "7"}, "{}")
+    judge(serve(in_turn(busy, busy, told, busy, "9")), retries=4, concurrency=1)(ROW)
+    assert slept == [0.01, 0.02, 7.0, 0.08]
+    slept.clear()
+    with pytest.raises(DataselError, match="answered none of 1 questions"):
+        judge(serve(lambda body: (429, {"Retry-After": "3600"}, "{}")), retries=2, concurrency=1)(ROW)
+    assert slept == [60.0, 60.0], "a minute at most, and none after the last"
 
 
 def test_a_reply_that_takes_too_long_is_asked_for_again(serve):

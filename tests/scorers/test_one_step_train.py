@@ -315,7 +315,7 @@ def test_a_batch_without_a_single_scorable_row(scorer):
 
 def test_messages_without_a_chat_template_are_a_fault_of_the_set_up(scorer):
     turns = [{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": "2"}]
-    with pytest.raises(BadRow, match="`tokenizer` has no chat template"):
+    with pytest.raises(BadRow, match="`proxy` has no chat template"):
         scorer({"messages": [turns]})
 
 

@@ -36,6 +36,20 @@ def test_the_flow_is_the_number_of_pixels_that_all_moved(shift):
     assert found["frame_diversity"][0] == pytest.approx(np.mean(differences), rel=1e-12)
 
 
+def test_the_settings_are_the_known_ones():
+    cv2 = pytest.importorskip("cv2")
+    frames = [NOISE[:200, 20 - shift : 260 - shift] for shift in (0, 3, 9)]
+    grey = [cv2.resize(frame, (224, 224), interpolation=cv2.INTER_AREA) for frame in frames]
+    lengths = []
+    for before, after in itertools.pairwise(grey):
+        flow = cv2.calcOpticalFlowFarneback(
+            before, after, None, pyr_scale=0.5, levels=2, winsize=15, iterations=2, poly_n=5, poly_sigma=1.1, flags=0
+        )
+        lengths.append(np.linalg.norm(flow, axis=2).mean(dtype=np.float64))
+    assert OpticalFlow()({"images": [frames]})["optical_flow"][0] == pytest.approx(np.mean(lengths), rel=1e-6)
+    assert OpticalFlow().num_frames == 8
+
+
 def test_what_stands_still_has_no_flow_and_one_frame_says_so():
     pytest.importorskip("cv2")
     rows = {"images": [[texture(0)] * 3, [texture(0)], [], [{"bytes": b"broken", "path": None}]]}

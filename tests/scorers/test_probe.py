@@ -12,6 +12,7 @@ from hf_datasel import Labels, Perplexity, Probe, Proxy, SelfConsistency, probe_
 from hf_datasel.proxy.losses import collate
 from hf_datasel.proxy.sampling import _chosen, end_tokens, prompt_of, write_answers
 from hf_datasel.rows.journal import using_journal
+from hf_datasel.scorers.probe import VERDICT_TOKENS
 from hf_datasel.scorers.with_proxy import loaded_proxy
 
 from ..vlm import FAMILIES, PLACEHOLDERS, png, real_rows
@@ -117,6 +118,12 @@ def test_tokens_are_drawn_by_their_probability_from_the_likeliest():
     assert _chosen(likely.log().expand(2, 4), np.array([0.0, 1.0]), 1.0, 0.9).tolist() == [1, 2]
 
 
+def test_the_settings_are_the_known_ones():
+    probe = Probe(Proxy("nowhere"))
+    assert (probe.samples, probe.temperature, probe.top_p, probe.max_new_tokens) == (5, 0.8, 0.9, 32)
+    assert (probe.verdict, VERDICT_TOKENS) == ("probe", 3)
+
+
 @pytest.fixture(scope="module")
 def qwen(vlm_folder):
     return Proxy(vlm_folder("qwen3_vl"))
@@ -175,6 +182,14 @@ def test_bad_rows_have_no_losses_and_say_why(qwen):
     assert [answers is None for answers in found["sampled_answers"]] == [False, True, True, True, True]
     texts = Probe(qwen, LABELS)(columns([{"text": "a story", "images": []}]))
     assert texts["video_dependence_status"] == ["no_question"] and texts["temporal_verdict"] == [None]
+
+
+def test_rows_of_one_prompt_are_sampled_each_for_itself(qwen):
+    row = pool_of("qwen3_vl")[0]
+    found = Probe(qwen, LABELS, samples=3, max_new_tokens=5, verdict="none")(
+        columns([row, {**row, "completion": " another"}])
+    )["sampled_answers"]
+    assert found[0] != found[1]
 
 
 def test_keywords_are_named_as_such_and_need_no_verdict_of_the_model(qwen):

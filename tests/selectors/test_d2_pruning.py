@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from hf_datasel.errors import BadBudget
 from hf_datasel.selectors import D2Pruning
-from hf_datasel.selectors.d2_pruning import pick
+from hf_datasel.selectors.d2_pruning import passed_on, pick
 from hf_datasel.selectors.neighbours import nearest
 
 
@@ -16,11 +16,18 @@ LINE = Dataset.from_dict({"row_id": list("abc"), "s": [1.0, 0.9, 0.5], "e": [[0.
 def test_known_answers() -> None:
     ids, distances = nearest(np.array(LINE["e"], dtype=np.float32), 1)
     scores = np.array(LINE["s"])
-    sums = scores + (np.exp(-distances) * scores[ids]).sum(axis=1)
+    sums = passed_on(scores, ids, distances, 1.0)
     assert sums == pytest.approx([1.3311, 1.2679, 0.5], abs=1e-4)
     # What is left of the second row: 1.2679 - e^-1 x 1.3311 = .7782, or 1.2679 - 1.3311 = -.0632.
     assert D2Pruning("s", "e", 1.0, neighbours=1, reverse=1.0).rank(LINE).tolist() == [0, 1, 2]
     assert D2Pruning("s", "e", 1.0, neighbours=1, reverse=0.0).rank(LINE).tolist() == [0, 2, 1]
+
+
+def test_a_row_among_good_ones_comes_before_a_better_one_alone() -> None:
+    # .6 + e^-.01 x .6 = 1.194 against .9: without passing on, the third would be first.
+    pool = Dataset.from_dict({"row_id": list("abc"), "s": [0.6, 0.6, 0.9], "e": [[0.0], [0.1], [10.0]]})
+    assert D2Pruning("s", "e", 1.0, neighbours=1, reverse=0.0).rank(pool).tolist() == [0, 2, 1]
+    assert D2Pruning("s", "e", 1.0, neighbours=1, forward=1e4, reverse=0.0).rank(pool).tolist() == [2, 0, 1]
 
 
 def test_the_heap_agrees_with_looking_at_every_row() -> None:
@@ -35,9 +42,11 @@ def test_the_heap_agrees_with_looking_at_every_row() -> None:
     assert pick(sums, ids, weights, 60).tolist() == order
 
 
-@pytest.mark.parametrize(("size", "width", "regions"), [(5, 3, 1), (4099, 3, 1), (9000, 3, 1), (8500, 24, 500)])
+@pytest.mark.parametrize(
+    ("size", "width", "regions"), [(5, 3, 1), (4099, 3, 1), (9000, 3, 1), (8500, 24, 500), (4400, 240, 9)]
+)
 def test_neighbours_in_blocks_are_exact(size: int, width: int, regions: int) -> None:
-    # With many regions few rows are near, which takes the way of the shortened vectors.
+    # With many regions few rows are near, which takes the way of the shortened vectors; wide rows are not shortened.
     draw = np.random.default_rng(size)
     centres = 5 * draw.normal(size=(regions, width))
     vectors = (centres[draw.integers(0, regions, size)] + 0.3 * draw.normal(size=(size, width))).astype(np.float32)

@@ -65,6 +65,9 @@ def test_the_builder_counts_positives_among_measured_candidates():
     rule = GoalBuilder("s", strata=["k"], automatic=dataclasses.replace(BUDGET, positive="vds"))
     assert rule.build(scored).report["size"]["positive_share"] == 0.2
     assert len(rule.rank(scored)) == 82
+    # At the threshold a row is not positive: one in twenty is, and the size grows as far as it may.
+    at_threshold = scored.remove_columns("vds").add_column("vds", [1.0] + [0.0] * 19 + [float("nan")] * 980)
+    assert rule.build(at_threshold).report["size"]["positive_share"] == 0.05
     unmeasured = scored.remove_columns("vds").add_column("vds", [float("nan")] * 1000)
     assert len(rule.rank(unmeasured)) == 51
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from collections import Counter
@@ -14,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_datasel.errors import BadBudget, BadRow
+from hf_datasel.learners import GoalScore
+from hf_datasel.scorers.goal import GoalBins
 from hf_datasel.selectors import (
     GOAL_PROFILES,
     AutoBudget,
@@ -491,10 +494,36 @@ def test_the_presets_are_the_published_ones():
         ) == table[name]  # fmt: skip
         rule = goal.rule()
         assert (rule.cap, rule.seed, its.positive, its.positive_threshold) == (8, 42, "goal_vds3", 0.0)
-    template = AutoBudget()
-    assert (template.positive_rows, template.positive_multiplier, template.min_count, template.max_count) == (
-        8000,
-        3,
-        15000,
-        120000,
-    )
+    published = {"MinLoss": 12_900, "Diverse": 42_900, "Temp": 33_300, "Temp+": 53_300}
+    assert {name: goal.published_count for name, goal in GOAL_PROFILES.items()} == published
+
+
+def test_the_defaults_are_those_of_the_template():
+    assert dataclasses.astuple(AutoBudget()) == (
+        15_000, 120_000, 0.001, 0.020, 24, 0.95, 12, None, 8_000, 0.0, 3,
+    )  # fmt: skip
+    assert dataclasses.astuple(Oversampling()) == (1.35, 2.4, 3.5)
+    assert dataclasses.astuple(SourceFloors("s")) == ("s", 16, 0.0020, 0.35)
+    assert GoalBuilder("s", count=1).cap == 8
+
+
+def test_each_reading_of_a_profile_is_told_from_the_other():
+    corrected, authors = (GOAL_PROFILES["Temp"].rule(count=3, fidelity=its) for its in ("corrected", "authors"))
+    fields = ("unique", "beyond_reserves", "strata_order")
+    assert [getattr(corrected, name) for name in fields] == [("goal_text_key", "goal_media_key"), True, "name"]
+    assert [getattr(authors, name) for name in fields] == [("goal_text_key",), False, "first_seen"]
+    assert (corrected.temporal.values, authors.temporal.values) == (("Temporal",), ("Temporal", "Mixed"))
+    # "Is there a dog?" "Yes." of two pictures is one row for the authors, and two rows.
+    asked = {"question": ["Is there a dog?"] * 2 + ["Why?"], "answer": ["Yes."] * 2 + ["So."]}
+    pool = Dataset.from_dict({**asked, "row_id": list("abc"), "images": [["a.png"], ["b.png"], ["c.png"]]})
+    pool = pool.map(GoalBins(), batched=True)
+    pool = pool.map(GoalScore().fit(pool), batched=True)
+    assert (len(corrected.rank(pool)), len(authors.rank(pool))) == (3, 2)
+
+
+def test_a_reserve_is_the_largest_of_its_factors():
+    # Temporal rows of the modality keep the modality's reserve where that is the larger one.
+    pool = Dataset.from_dict({"row_id": range(100), "s": range(100), "tag": ["T"] * 20 + ["M"] * 80})
+    fields = {"strata": ["tag"], "count": 10, "temporal": ShareFloor("tag", ["T"], 0.6), "beyond_reserves": False}
+    rule = GoalBuilder("s", modality=ShareRange("tag", ["T", "M"], 0, 1), oversampling=Oversampling(1, 3, 1), **fields)
+    assert rule.build(pool).unmet == []

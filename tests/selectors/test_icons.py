@@ -25,6 +25,12 @@ def test_votes_of_half_of_the_rows():
     assert ICONS(NAMES, 1.0, vote_fraction=0.5).rank(pool(CLEAR)).tolist() == [0, 1, 2, 3]
 
 
+def test_a_row_at_the_percentile_has_the_vote():
+    # Of five rows the median is the third's own number.
+    assert ballots(np.array([[0.5], [0.4], [0.3], [0.2], [0.1]]), 0.5)[0].tolist() == [1, 1, 1, 0, 0]
+    assert ballots(np.array([[0.3], [0.3], [0.3], [0.1], [0.1]]), 0.5)[0].tolist() == [1, 1, 1, 0, 0]
+
+
 def test_ties_by_mean_percentile_then_id():
     # Places from below: row 0 has 3, 2, 1; row 1 has 2, 0, 2; row 2 has 0, 3, 3: six, four, six.
     assert ICONS(NAMES, 1.0, vote_fraction=0.5).rank(pool(TIED)).tolist() == [0, 2, 1, 3]

@@ -18,6 +18,22 @@ def test_a_kept_row_takes_from_the_nearest_of_those_left() -> None:
     assert NeighbourPenalty("s", "e", 1.0, penalty=0.5, neighbours=1).rank(pool).tolist() == [0, 1, 2, 3]
 
 
+def test_the_sheets_known_answer() -> None:
+    # d = (3, 2, 1), cosines .9 and .1 to the first: what is left is 2 - 3 x .81 = -.43 and 1 - 3 x .01 = .97.
+    vectors = np.array([[1.0, 0.0], [0.9, 0.19**0.5], [0.1, 0.99**0.5]], dtype=np.float32)
+    assert pick(np.array([3.0, 2.0, 1.0]), vectors, 3, 1.0, 2).tolist() == [0, 2, 1]
+    # The exact amounts decide: a third of -.39 is left with -.42, one of -.41 with -.44.
+    assert pick(np.array([3.0, 2.0, -0.39]), vectors, 3, 1.0, 2).tolist() == [0, 2, 1]
+    assert pick(np.array([3.0, 2.0, -0.41]), vectors, 3, 1.0, 2).tolist() == [0, 1, 2]
+
+
+def test_scores_below_zero_are_counted_from_the_lowest() -> None:
+    # 2, 1 and 0 from the lowest: 1 - 2 x .81 = -.62 against 0 - 2 x .01. Counted from 0, nothing would be taken, or given.
+    e = [[1.0, 0.0], [0.9, 0.19**0.5], [0.1, 0.99**0.5]]
+    pool = Dataset.from_dict({"text": list("abc"), "s": [-1.0, -2.0, -3.0], "e": e})
+    assert NeighbourPenalty("s", "e", 1.0).rank(pool).tolist() == [0, 2, 1]
+
+
 def test_without_a_penalty_it_is_the_top_fraction() -> None:
     draw = np.random.default_rng(0)
     pool = Dataset.from_dict(

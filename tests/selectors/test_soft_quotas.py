@@ -28,6 +28,19 @@ def test_what_a_group_lacks_the_others_get_by_weight():
     assert quotas_by_weight(np.array([1.0, 1.0, 1.0]), np.array([5, 5, 5]), 7).tolist() == [3, 2, 2]
 
 
+def test_groups_take_turns_by_their_share():
+    # Four of x and one of y: at 1/8, 3/8, 5/8, 7/8 and 1/2 of their parts.
+    pool = Dataset.from_dict(
+        {
+            "row_id": list("abcdef"),
+            "s": [9.0, 8.0, 7.0, 6.0, 5.0, 4.0],
+            "g": list("xxxxyy"),
+            "w": [4.0] * 4 + [2.0] * 2,
+        }
+    )
+    assert SoftQuotas("s", "g", "w", 0.84, temperature=0).rank(pool).tolist() == [0, 1, 4, 2, 3]
+
+
 def drawn(temperature, seed):
     scores = np.log([1.0, 2.0, 4.0])  # probabilities 1/7, 2/7, 4/7 at temperature 1
     pool = Dataset.from_dict({"row_id": list("abc"), "s": scores, "g": ["x"] * 3, "w": [1.0] * 3})

@@ -48,6 +48,30 @@ def test_falling_short_is_said(caplog):
     assert not caplog.text
 
 
+def clips(sizes):
+    rows = [(clip, place) for clip, size in enumerate(sizes) for place in range(size)]
+    return Dataset.from_dict({
+        "row_id": [f"{clip}-{place}" for clip, place in rows],
+        "clip": [str(clip) for clip, _ in rows],
+        "text": [f"question {clip} {place}" for clip, place in rows],
+    })  # fmt: skip
+
+
+def test_the_known_answers(caplog):
+    """Ten times a subset of 2, at most 8 rows of a video: 3 videos of 10 rows give 20, 2 of 15 give 16 and no copies."""
+    control = control_of(GoalBuilder("s", count=2, unique=["text"], cap_by="clip", cap=8), 2)
+    full = clips([10, 10, 10])
+    kept = control.rank(full)
+    assert len(set(kept.tolist())) == 20
+    assert max(full["clip"][:].count(clip) for clip in "012") == 10
+    assert max([full["clip"][row] for row in kept].count(clip) for clip in "012") <= 8
+    assert not caplog.text
+    short = clips([15, 15])
+    kept = control.rank(short)
+    assert sorted([short["clip"][row] for row in kept].count(clip) for clip in "01") == [8, 8]
+    assert len(set(kept.tolist())) == 16 and "falls short: 16 of 20 rows" in caplog.text
+
+
 def test_the_control_of_a_build_keeps_its_rules():
     builder = GoalBuilder("s", count=5, unique=["key"], cap_by="clip", cap=3, exclude="leaked", seed=42)
     assert control_of(builder, 5) == UniformControl(50, ("key",), "clip", 3, "leaked", 42)

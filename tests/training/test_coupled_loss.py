@@ -72,8 +72,8 @@ def test_gradients():
 
 def test_a_shift_of_all_logits_changes_nothing():
     one, other = (worked(shift=shift)(ROWS, LOSSES, COUNTS) for shift in (0.0, 7.0))
-    assert float(one.importance) == pytest.approx(float(other.importance), rel=1e-6)
-    assert float(one.diversity) == pytest.approx(float(other.diversity), rel=1e-5)
+    assert float(one.importance.detach()) == pytest.approx(float(other.importance.detach()), rel=1e-6)
+    assert float(one.diversity.detach()) == pytest.approx(float(other.diversity.detach()), rel=1e-5)
 
 
 def test_sigmas_settle_where_the_losses_say():
@@ -122,6 +122,25 @@ def test_a_row_without_a_cluster_counts_for_importance_alone():
 def test_a_row_without_targets_takes_no_part():
     found = worked()(ROWS, torch.tensor([2.0, 1.0, 1.0, float("nan")]), torch.tensor([5, 5, 5, 0]))
     assert float(found.importance) == pytest.approx((1 * 2 + 2 * 1 + 3 * 1) / 6)
+
+
+@pytest.mark.parametrize("per", ["row", "token"])
+def test_a_batch_without_any_targets_teaches_nothing(per):
+    loss = worked("sum", per=per)
+    terms = loss(ROWS, torch.full((4,), float("nan")), torch.zeros(4, dtype=torch.long))
+    terms.total.backward()
+    assert float(terms.total.detach()) == 0 and loss.network.logits.grad.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("variance", ["population", "sample", "deviation"])
+def test_equal_logits_weigh_all_rows_alike(variance):
+    loss = CoupledLoss(Free([3.0] * 4), torch.eye(4), torch.zeros(4, 0), CLUSTERS, "sum", variance)
+    terms = loss(ROWS, LOSSES, COUNTS)
+    terms.total.backward()
+    assert float(terms.importance.detach()) == pytest.approx(4.5 / 4)
+    assert float(terms.diversity.detach()) == pytest.approx(1e-4 if variance == "deviation" else 0)
+    expected = [0.25 * (row - 4.5 / 4) for row in LOSSES.tolist()]  # from importance alone
+    assert loss.network.logits.grad.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_row_alone_has_all_the_weight_and_no_gradient():

@@ -30,7 +30,8 @@ class Watched(CoupledLoss):
 
     def forward(self, rows: Any, losses: Any, counts: Any) -> Any:
         self.given = (rows.tolist(), losses.detach().tolist(), counts.tolist())
-        return super().forward(rows, losses, counts)
+        self.terms = [*getattr(self, "terms", []), super().forward(rows, losses, counts)]
+        return self.terms[-1]
 
 
 def loss_over(num_rows: int, kind: str = "mlp", coupling: str = "uncertainty", made: Any = Watched) -> CoupledLoss:
@@ -72,6 +73,12 @@ def test_sft_trains_both_and_logs_losses_and_sigmas(tiny, tmp_path):
     first = trainer.state.log_history[0]
     assert first.keys() >= LOGGED | {"mean_token_accuracy"}
     assert first["importance_loss"] > 0 and first["diversity_loss"] > 0 and first["log_sigma_importance"] == 0
+    for logged, terms in zip(trainer.state.log_history, loss.terms, strict=False):
+        sigmas = [logged["log_sigma_importance"], logged["log_sigma_diversity"]]
+        assert [logged["importance_loss"], logged["diversity_loss"], *sigmas] == pytest.approx(
+            [float(terms.importance.detach()), float(terms.diversity.detach()), *terms.log_sigmas.tolist()]
+        )
+    assert sigmas[0] != pytest.approx(sigmas[1])
     trainer.detach_coupled()
     trainer.save_model(str(tmp_path))
     assert not [name for name in AutoModelForCausalLM.from_pretrained(tmp_path).state_dict() if "coupled" in name]

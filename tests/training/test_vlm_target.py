@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from datasets import Dataset, Features, Image, List, Value
 
 from hf_datasel import Labels, OneStepTrain, Proxy, TargetTraining, TopCount, WarmUp, score, select
 from hf_datasel.errors import BadRecipe
+from hf_datasel.proxy.batch_size import IMAGE_ROWS
 from hf_datasel.proxy.vision import PROJECTOR
-from hf_datasel.rows import token_row
+from hf_datasel.rows import labels, token_row
 from hf_datasel.rows.reader import load_reader
-from hf_datasel.training import heldout_loss
+from hf_datasel.training import generate_answers, heldout_loss
 
-from ..vlm import PLACEHOLDERS, real_rows
+from ..vlm import PLACEHOLDERS, png, real_rows
 
 
 LABELS = Labels(max_length=200)
@@ -173,6 +175,57 @@ def test_score_select_train_with_an_adapter(family: str, vlm_folder: Any, tmp_pa
     assert (tmp_path / "t" / "adapter_model.safetensors").is_file()
     before, after = (heldout_loss(folder, anchors, LABELS) for folder in (vlm_folder(family), tmp_path / "t"))
     assert after != before
+
+
+def test_a_warm_up_on_other_pictures_is_another(vlm_folder: Any, tmp_path: Path) -> None:
+    rows = dataset_of("llava", 4)
+    mirrored = rows["images"][::-1]
+    proxy, warm_up = Proxy(vlm_folder("llava")), WarmUp(steps=1, batch_size=4)
+
+    def digest(pool: Dataset) -> str:
+        named = pool.add_column("row_id", list("abcd"))  # the user's own ids: they say nothing of the pictures
+        return warm_up.fit(proxy, named, LABELS, tmp_path / "warm").proxy.digest
+
+    first = digest(rows)
+    others = Dataset.from_list([{**row, "images": images} for row, images in zip(rows, mirrored, strict=True)], features=rows.features)  # fmt: skip
+    assert digest(rows) == first != digest(others)
+
+
+def test_an_evaluation_holds_few_pictures_at_a_time(
+    vlm_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 2 * IMAGE_ROWS + 3
+    rows = [
+        {"images": [{"bytes": png(i % 7), "path": None}], "prompt": f"<image> number {i}?", "completion": " yes"}
+        for i in range(count)
+    ]
+    features = Features({"images": List(Image()), "prompt": Value("string"), "completion": Value("string")})
+    dataset = Dataset.from_list(rows, features=features)
+    alive: list[weakref.ref[Any]] = []
+    most, plain = [0], labels.read_vision_row
+
+    def watched(*arguments: Any) -> Any:
+        found = plain(*arguments)
+        alive.append(weakref.ref(found[2]["pixel_values"]))
+        most[0] = max(most[0], sum(its() is not None for its in alive))
+        return found
+
+    monkeypatch.setattr(labels, "read_vision_row", watched)
+    whole = heldout_loss(vlm_folder("llava"), dataset, LABELS)
+    assert len(alive) == count and most[0] <= 2 * IMAGE_ROWS  # those before go when the next ones are there
+    parts = [heldout_loss(vlm_folder("llava"), dataset.select([i]), LABELS) for i in (0, 1, count - 1)]
+    chosen = heldout_loss(vlm_folder("llava"), dataset.select([0, 1, count - 1]), LABELS)
+    assert chosen == pytest.approx(sum(parts) / 3, rel=1e-6)
+    assert whole == pytest.approx(chosen, rel=0.2)
+    alive.clear()
+    most[0] = 0
+    images = [row["images"] for row in rows]
+    written = generate_answers(
+        vlm_folder("llava"), [row["prompt"] for row in rows], max_new_tokens=2, images=images, batch_size=32
+    )
+    assert len(alive) == count and most[0] <= 2 * IMAGE_ROWS
+    last = generate_answers(vlm_folder("llava"), [rows[-1]["prompt"]], max_new_tokens=2, images=images[-1:])
+    assert (len(written), written[-1]) == (count, last[0])
 
 
 def test_plain_text_with_images_is_trained_on(vlm_folder: Any, tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ class EngineReport:
     passed_over: tuple[tuple[str, str], ...] = ()
     steps: tuple[float, ...] = ()
 
+    def __str__(self) -> str:
+        parts = [f"{self.engine}, {self.why}"]
+        if self.rows_checked:
+            parts.append(f"within {self.difference:.0e} of a backward pass per row on {self.rows_checked} anchors")
+        return "; ".join([*parts, *(f"not {tried}: {problem}" for tried, problem in self.passed_over)])
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-like, for provenance."""
         return {**asdict(self), "passed_over": dict(self.passed_over), "steps": list(self.steps)}

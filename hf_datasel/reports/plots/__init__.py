@@ -6,6 +6,8 @@ from hf_datasel.reports.plots.convergence import figure_convergence, plot_conver
 from hf_datasel.reports.plots.histogram import figure_histogram, plot_histogram
 from hf_datasel.reports.plots.independence import figure_independence, plot_independence
 from hf_datasel.reports.plots.indicator_weights import figure_indicator_weights, plot_indicator_weights
+from hf_datasel.reports.plots.overlap import figure_overlap, plot_overlap
+from hf_datasel.reports.plots.pareto import figure_pareto, plot_pareto
 from hf_datasel.reports.plots.rows import figure_rows, plot_rows
 from hf_datasel.reports.plots.utility_curve import figure_utility_curve, plot_utility_curve
 
@@ -17,6 +19,8 @@ __all__ = [
     "figure_histogram",
     "figure_independence",
     "figure_indicator_weights",
+    "figure_overlap",
+    "figure_pareto",
     "figure_rows",
     "figure_utility_curve",
     "plot_arms",
@@ -25,6 +29,8 @@ __all__ = [
     "plot_histogram",
     "plot_independence",
     "plot_indicator_weights",
+    "plot_overlap",
+    "plot_pareto",
     "plot_rows",
     "plot_utility_curve",
 ]

@@ -49,6 +49,7 @@ def plot_arms(
     metric: str = "answer accuracy",
     unit: str = "",
     lower_is_better: bool = False,
+    before: float | None = None,
 ) -> Path:
     """Draw a metric per training arm, all seeds shown, to a PNG 1600 pixels wide; the best mean is on top.
 
@@ -59,6 +60,8 @@ def plot_arms(
         metric: its name, for title and axis.
         unit: of the values, for the axis, where the name does not say it.
         lower_is_better: direction of the metric; True for a loss.
+        before: value of the metric before any training, which has no seeds: a dashed line, or words where it lies so far
+            off that it would squeeze the arms into one spot.
 
     Returns:
         `path`.
@@ -75,7 +78,7 @@ def plot_arms(
         >>> plot_arms(runs, f"{mkdtemp()}/arms.png").name
         'arms.png'
     """
-    return save(figure_arms(results, metric, unit, lower_is_better), path)
+    return save(figure_arms(results, metric, unit, lower_is_better, before), path)
 
 
 @house_style()
@@ -84,6 +87,7 @@ def figure_arms(
     metric: str = "answer accuracy",
     unit: str = "",
     lower_is_better: bool = False,
+    before: float | None = None,
 ) -> Figure:
     """The figure `plot_arms` saves; same arguments."""
     arms, num_failed = _arms(results, lower_is_better)
@@ -95,12 +99,19 @@ def figure_arms(
     axes.set_yticks(range(len(arms)), [shortened(arm.name, 32) for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)
     everything = np.concatenate([arm.values for arm in arms])
+    in_sight = before is not None and _in_sight(before, everything)
+    if before is not None and in_sight:
+        axes.axvline(before, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        everything = np.append(everything, before)
     room = 0.06 * float(np.ptp(everything)) or abs(float(everything[0])) / 10 or 0.5
     axes.set_xlim(everything.min() - room, everything.max() + room)
     label_axis(axes.xaxis, metric, unit, f"{'lower' if lower_is_better else 'higher'} is better")
     grid(axes, "x")
     headline(figure, _title(arms, metric, lower_is_better))
-    notes(axes, [("●", FAINT, "one seed"), ("┃", FAINT, "mean of seeds")])
+    legend = [("●", FAINT, "one seed"), ("┃", FAINT, "mean of seeds")]
+    if before is not None:
+        legend.append(("┆" if in_sight else "", INK, _against(before, arms, lower_is_better, in_sight)))
+    notes(axes, legend)
     if num_failed:
         footnote(figure, [f"No value from {num_failed} of {len(results)} runs."])
     return figure
@@ -124,6 +135,20 @@ def _arms(results: Sequence[Mapping[str, Any]], lower_is_better: bool) -> tuple[
     arms = [_Arm(name, np.array(runs)) for name, runs in values.items()]
     arms.sort(key=lambda arm: (arm.mean if lower_is_better else -arm.mean, arm.name))
     return arms, len(results) - sum(len(arm.values) for arm in arms)
+
+
+def _in_sight(before: float, values: Scores) -> bool:
+    """Whether the axis may reach to `before`: the arms keep at least half of it."""
+    low, high = float(values.min()), float(values.max())
+    return low <= before <= high or max(low - before, before - high) <= high - low
+
+
+def _against(before: float, arms: list[_Arm], lower_is_better: bool, in_sight: bool) -> str:
+    """The value before training in words, and how many arms end up no better."""
+    where = "" if in_sight else f", off the axis to the {'left' if before < arms[0].values.min() else 'right'}"
+    worse = sum((arm.mean >= before) if lower_is_better else (arm.mean <= before) for arm in arms)
+    found = f"; {worse} arm{'s' * (worse != 1)} no better" if worse else ""
+    return f"before training {_rounded(before)}{where}{found}"
 
 
 def _draw_arm(axes: Axes, place: int, arm: _Arm, best: bool) -> None:

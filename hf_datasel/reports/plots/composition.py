@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_datasel.errors import DataselError
-from hf_datasel.reports.plots.style import INK, headline, house_style, new_figure, save
+from hf_datasel.reports.plots.style import FAINT, INK, headline, house_style, new_figure, save
 from hf_datasel.reports.plots.wording import shortened
 
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart in every common colour blindness, dark and light by turns.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C96A0", "#1F2933")
 DARK = ("#0072B2", "#009E73", "#D55E00", "#1F2933")
-NARROW = 0.045  # a share below this has no room for its number
+NARROW = 0.015  # a share below this has no room for its number: it stands beside the bar, with its name
 
 
 def plot_composition(shares: Mapping[str, Mapping[str, float]], path: str | Path, of: str) -> Path:
@@ -56,7 +56,7 @@ def figure_composition(shares: Mapping[str, Mapping[str, float]], of: str) -> Fi
     figure = new_figure(height=1.2 + 0.42 * len(shares) + 0.25 * rows)
     axes = figure.add_subplot()
     for place, bar in enumerate(shares.values()):
-        left = 0.0
+        left, beside = 0.0, []
         for value, colour in zip(values, COLOURS, strict=False):
             share = bar.get(value, 0.0)
             axes.barh(place, share, left=left, height=0.72, color=colour, edgecolor="white", linewidth=0.8)
@@ -65,7 +65,12 @@ def figure_composition(shares: Mapping[str, Mapping[str, float]], of: str) -> Fi
                 axes.text(
                     left + share / 2, place, f"{100 * share:.0f}", ha="center", va="center", color=shade, fontsize=9
                 )
+            elif share:
+                beside.append(f"{shortened(value, 14)} {100 * share:.1f}")
             left += share
+        if beside:
+            text = shortened(", ".join(beside), 30)
+            axes.annotate(text, (1.01, place), annotation_clip=False, va="center", fontsize=8, color=FAINT)
     axes.set_yticks(range(len(shares)), [shortened(name, 28) for name in shares])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)

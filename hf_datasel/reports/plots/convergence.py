@@ -72,7 +72,8 @@ def figure_convergence(
         raise DataselError(f"`baseline` is {baseline!r}, expected one of {list(curves)}.")
     if not any(samples > 0 for its in curves.values() for curve in its for samples, _ in curve):
         raise DataselError("`curves` has no point after the start, expected at least one.")
-    reference, _ = best_of(mean_curve(curves[baseline]), lower_is_better)
+    reference, needed = best_of(mean_curve(curves[baseline]), lower_is_better)
+    earliest: tuple[float, str] | None = None
     figure = new_figure(height=5.0)
     axes = figure.add_subplot()
     axes.set_xscale("log")
@@ -81,18 +82,28 @@ def figure_convergence(
         _draw(axes, arm, its, place)
         met = samples_to_reach(mean_curve(its), reference, lower_is_better)
         if met and arm != baseline:
+            earliest = min(earliest or (met, arm), (met, arm))
             axes.plot(met, reference, "o", color=LINES[place % len(LINES)], markersize=8, zorder=4)
     _whole_ticks(axes)
     axes.set_xlabel("training samples")
     label_axis(axes.yaxis, shortened(metric, 32), shortened(unit, 24))
     grid(axes, "both")
     figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=8.5, columnspacing=1)
-    headline(figure, f"{shortened(metric, 40).capitalize()} against training samples")
+    headline(figure, _finding(earliest, needed, shortened(baseline, 20), metric))
     axes.set_title(
         f"Dotted: the best of {shortened(baseline, 24)}. A dot: where an arm is as good. Bands: all seeds.",
         loc="left", fontsize=10, color=FAINT,
     )  # fmt: skip
     return figure
+
+
+def _finding(earliest: tuple[float, str] | None, needed: float, baseline: str, metric: str) -> str:
+    """The arm that first is as good as the baseline at its best, and after how many samples."""
+    if earliest is None:
+        return f"No arm gets to the best {shortened(metric, 24)} of {baseline}"
+    samples, arm = earliest
+    at_best = f"{shortened(arm, 20)} matches the best of {baseline} after {samples:,.0f} samples"
+    return f"{at_best}, not {needed:,.0f}" if round(samples) != round(needed) else at_best
 
 
 def _draw(axes: Axes, arm: str, curves: Sequence[Curve], place: int) -> None:

@@ -27,6 +27,7 @@ from hf_datasel.reports.plots.style import (
     whole_numbers,
 )
 from hf_datasel.reports.plots.wording import number, outside, percent, rows, shortened
+from hf_datasel.reports.scales import Scale, scale_of
 from hf_datasel.reports.scored import ScoreColumn, scored_only
 
 
@@ -44,8 +45,7 @@ def plot_histogram(
     as_loss_change: bool = False,
     kept: npt.ArrayLike | None = None,
     name: str = "utility",
-    unit: str = "nats per token",
-    toxic_below: float | None = 0.0,
+    scale: Scale | None = None,
 ) -> Path:
     """Draw the distribution of scores to a PNG of 1600 x 800 pixels.
 
@@ -57,12 +57,11 @@ def plot_histogram(
         path: the PNG to write.
         threshold: lowest kept score, `selection.threshold`. Without it and `kept` nothing is shaded as dropped.
         as_loss_change: show the negated scores, L_new - L_base, lower is better, as the paper's figure does. For
-            display only: `threshold` and `toxic_below` stay in the unit of the scores.
+            display only: `threshold` stays in the unit of the scores.
         kept: which rows were kept, booleans of shape (N,), `selection.mask`. By default those that reach the
             threshold, which is wrong where a rule cut through equal scores, or ranks within groups.
         name: of the score, for title and axis.
-        unit: of the score, for title and axis.
-        toxic_below: scores below it do harm; their share is stated. None where the score has no such point.
+        scale: its unit, and whether scores below 0 do harm: their share is then stated. By default what is known of `name`.
 
     Returns:
         `path`.
@@ -79,7 +78,7 @@ def plot_histogram(
         >>> plot_histogram([0.3, -0.1, 0.2, None], f"{mkdtemp()}/scores.png", threshold=0.2).name
         'scores.png'
     """
-    return save(figure_histogram(scores, threshold, as_loss_change, kept, name, unit, toxic_below), path)
+    return save(figure_histogram(scores, threshold, as_loss_change, kept, name, scale), path)
 
 
 @house_style()
@@ -89,16 +88,17 @@ def figure_histogram(
     as_loss_change: bool = False,
     kept: npt.ArrayLike | None = None,
     name: str = "utility",
-    unit: str = "nats per token",
-    toxic_below: float | None = 0.0,
+    scale: Scale | None = None,
 ) -> Figure:
     """The figure `plot_histogram` saves; same arguments."""
     values, positions, num_rows = scored_only(scores)
     mask = _kept(values, positions, num_rows, threshold, kept)
+    scale = scale or scale_of(name)
+    toxic_below = 0.0 if scale.toxic_below_zero else None
     low, high = _span(values, threshold, toxic_below)
     edges = bin_edges(values, low, high, anchor=threshold if threshold is not None else toxic_below)
     sign = -1 if as_loss_change else 1
-    name, unit = shortened(name, 32), shortened(unit, 24)
+    name, unit = shortened(name, 32), shortened(scale.unit, 24)
     shown = f"loss change (\u2212{name})" if as_loss_change else name
 
     figure = new_figure(height=4.0)
@@ -116,7 +116,7 @@ def figure_histogram(
     label_axis(axes.xaxis, shown, unit, f"{'lower' if as_loss_change else 'higher'} is better")
     headline(figure, _title(values, mask, sign, shown, unit))
     if mask is not None or toxic_below is not None:
-        notes(axes, _notes(values, mask, toxic_below, sign))
+        notes(axes, _notes(values, mask, threshold, toxic_below, sign))
     left_out = outside(sign * values, *ends)
     if num_rows > len(values):
         left_out.append(f"Not scored: {rows(num_rows - len(values))}.")
@@ -186,18 +186,27 @@ def _draw_bars(axes: Axes, values: Scores, edges: Scores, mask: Mask | None, sig
 
 def _title(values: Scores, mask: Mask | None, sign: int, shown: str, unit: str) -> str:
     if mask is None:
-        return f"Median {shown} of {rows(len(values))}: {number(sign * np.median(values))} {unit}"
+        return f"Median {shown} of {rows(len(values))}: {number(sign * np.median(values))} {unit}".rstrip()
     if not mask.any():
         return f"None of {rows(len(values))} kept"
-    bound = f"at {'most' if sign < 0 else 'least'} {number(sign * values[mask].min())} {unit}"
-    return f"{percent(int(mask.sum()), len(values))} of rows kept: {shown} of {bound}"
+    share, lowest = percent(int(mask.sum()), len(values)), values[mask].min()
+    passed_over = int((values[~mask] > lowest).sum())
+    if passed_over:
+        # A rule with groups or constraints draws no one line through the scores.
+        how = "lie below the highest" if sign < 0 else "score above the lowest"
+        return f"{share} of rows kept, not simply the best: {passed_over:,} dropped rows {how} kept"
+    return f"{share} of rows kept: {shown} of at {'most' if sign < 0 else 'least'} {number(sign * lowest)} {unit}".rstrip()
 
 
-def _notes(values: Scores, mask: Mask | None, toxic_below: float | None, sign: int) -> list[tuple[str, str, str]]:
+def _notes(
+    values: Scores, mask: Mask | None, threshold: float | None, toxic_below: float | None, sign: int
+) -> list[tuple[str, str, str]]:
     pieces = []
     if mask is not None:
         num_kept = int(mask.sum())
         pieces += [("■", KEPT, f"{num_kept:,} kept"), ("■", DROPPED, f"{len(values) - num_kept:,} dropped")]
+    if threshold is not None:
+        pieces.append(("┆", INK, f"lowest kept {number(sign * threshold)}"))
     if toxic_below is not None:
         num_toxic = int((values < toxic_below).sum())
         side = f"{'above' if sign < 0 else 'below'} {number(sign * toxic_below)}"

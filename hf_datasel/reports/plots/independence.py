@@ -1,4 +1,4 @@
-"""Scores in processing order with their drift, and their autocorrelation."""
+"""Scores along the pool with a fitted line, and their autocorrelation."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from hf_datasel.reports.plots.style import (
     whole_numbers,
 )
 from hf_datasel.reports.plots.wording import number, outside, rows, shortened
+from hf_datasel.reports.scales import Scale, scale_of
 from hf_datasel.reports.scored import ScoreColumn, scored_only
 
 
@@ -37,24 +38,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SHUFFLE = "A sorted pool looks like this too. To tell, score it shuffled: every row must get the score it has here."
+
+
 def plot_independence(
     scores: ScoreColumn,
     path: str | Path,
     max_lag: int = 50,
     name: str = "utility",
-    unit: str = "nats per token",
+    scale: Scale | None = None,
 ) -> Path:
-    """Draw whether scores depend on processing order to a PNG of 1600 x 720 pixels.
+    """Draw whether scores differ along the pool to a PNG of 1600 x 720 pixels.
 
-    Left the scores with the fitted drift, right their autocorrelation with the 95 % band of white noise and, dashed,
+    Left the scores with the fitted line, right their autocorrelation with the 95 % band of white noise and, dashed,
     the gate of `reports.independence`.
 
     Args:
-        scores: shape (N,), in the order they were computed; NaN where a row was not scored.
+        scores: shape (N,), in the pool's order; NaN where a row was not scored.
         path: the PNG to write.
         max_lag: largest lag.
         name: of the score, for the axis.
-        unit: of the score, for the axis.
+        scale: its unit. By default what is known of `name`.
 
     Returns:
         `path`.
@@ -70,7 +74,7 @@ def plot_independence(
         >>> plot_independence([0.1, 0.3, -0.2, 0.4, 0.0], f"{mkdtemp()}/independence.png").name
         'independence.png'
     """
-    return save(figure_independence(scores, max_lag, name, unit), path)
+    return save(figure_independence(scores, max_lag, name, scale), path)
 
 
 @house_style()
@@ -78,22 +82,27 @@ def figure_independence(
     scores: ScoreColumn,
     max_lag: int = 50,
     name: str = "utility",
-    unit: str = "nats per token",
+    scale: Scale | None = None,
 ) -> Figure:
     """The figure `plot_independence` saves; same arguments."""
     values, positions, num_rows = scored_only(scores, at_least=3)
     result = independence(scores, max_lag)
-    name, unit = shortened(name, 32), shortened(unit, 24)
+    name, unit = shortened(name, 32), shortened((scale or scale_of(name)).unit, 24)
     figure = new_figure(height=3.6)
     headline(figure, _title(result))
     drift, correlation = figure.subplots(1, 2, width_ratios=[3, 2])
-    low, high = axis_span(values)
+    # The whole line is to be seen, also where it leaves the scores behind.
+    ends = result.intercept + result.slope * positions[[0, -1]].astype(np.float64)
+    low, high = axis_span(np.append(values, ends))
+    low, high = min(low, ends.min()), max(high, ends.max())
     _draw_drift(drift, values, positions, result, (low, high))
     label_axis(drift.yaxis, name, unit)
     _draw_acf(correlation, result)
     left_out = outside(values, low, high)
     if num_rows > len(values):
         left_out.append(f"Not scored: {rows(num_rows - len(values))}.")
+    if not result.passed and not math.isnan(result.r_squared):
+        left_out.append(SHUFFLE)
     footnote(figure, left_out)
     return figure
 
@@ -111,7 +120,7 @@ def _draw_drift(
     room = 0.04 * (span[1] - span[0]) or abs(span[0]) / 10 or 0.5
     axes.set_ylim(span[0] - room, span[1] + room)
     whole_numbers(axes.xaxis)
-    axes.set_xlabel("position in processing order")
+    axes.set_xlabel("position in the pool")
     grid(axes)
     same = math.isnan(result.r_squared)
     fit = (
@@ -145,6 +154,6 @@ def _title(result: Independence) -> str:
         return "All scores are equal: nothing to judge independence by"
     found = f"R² = {number(result.r_squared, 2)}, largest |autocorrelation| = {number(result.max_autocorrelation, 2)}"
     if result.passed:
-        return f"No sign of dependence on order: {found}"
+        return f"Scores do not drift along the pool: {found}"
     drifts = result.r_squared >= MAX_R_SQUARED
-    return f"{'Scores drift' if drifts else 'Scores depend on earlier ones'}: {found}"
+    return f"{'Scores differ along the pool' if drifts else 'Rows near each other score alike'}: {found}"

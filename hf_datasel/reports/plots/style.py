@@ -193,7 +193,7 @@ def notes(axes: Axes, pieces: list[tuple[str, str, str]], at_edge: bool = True) 
 def footnote(figure: Figure, notes: list[str]) -> None:
     """Small print under a figure: what it leaves out."""
     if notes:
-        figure.supxlabel("  ".join(notes), x=EDGE, ha="left", fontsize=8.5, color=FAINT)
+        figure.supxlabel("\n".join(notes), x=EDGE, ha="left", fontsize=8.5, color=FAINT)
 
 
 def axis_span(values: Scores) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from hf_datasel.reports.plots.style import (
     save,
 )
 from hf_datasel.reports.plots.wording import percent, rows, shortened
+from hf_datasel.reports.scales import Scale, scale_of
 from hf_datasel.reports.utility_curve import UtilityCurve
 
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Labels may lie on the dashed line of the chosen fraction.
-_BACKGROUND = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
+# Labels may lie on lines of the grid, and on the dashed one of the chosen fraction.
+_BACKGROUND = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 
 
 def plot_utility_curve(
@@ -39,16 +40,18 @@ def plot_utility_curve(
     path: str | Path,
     chosen_fraction: float | None = None,
     name: str = "utility",
-    unit: str = "nats per token",
+    scale: Scale | None = None,
+    chosen_sum: float | None = None,
 ) -> Path:
     """Draw how much utility the best rows hold together to a PNG of 1600 x 800 pixels.
 
     Args:
         curve: from `utility_curve`.
         path: the PNG to write.
-        chosen_fraction: the share of rows a rule was told to keep, marked where given.
+        chosen_fraction: the share of rows a rule kept, marked where given.
         name: of the score, for the axis.
-        unit: of the score, for the axis.
+        scale: its unit. By default what is known of `name`.
+        chosen_sum: what the rows kept add up to. By default the curve's own value, right where a rule keeps the best.
 
     Returns:
         `path`.
@@ -64,25 +67,33 @@ def plot_utility_curve(
         >>> plot_utility_curve(utility_curve([0.5, 0.1, -0.2]), f"{mkdtemp()}/curve.png", chosen_fraction=0.34).name
         'curve.png'
     """
-    return save(figure_utility_curve(curve, chosen_fraction, name, unit), path)
+    return save(figure_utility_curve(curve, chosen_fraction, name, scale, chosen_sum), path)
 
 
 @house_style()
 def figure_utility_curve(
-    curve: UtilityCurve, chosen_fraction: float | None = None, name: str = "utility", unit: str = "nats per token"
+    curve: UtilityCurve,
+    chosen_fraction: float | None = None,
+    name: str = "utility",
+    scale: Scale | None = None,
+    chosen_sum: float | None = None,
 ) -> Figure:
     """The figure `plot_utility_curve` saves; same arguments."""
-    name, unit = shortened(name, 32), shortened(unit, 24)
+    name, unit = shortened(name, 32), shortened((scale or scale_of(name)).unit, 24)
     figure = new_figure(height=4.0)
     axes = figure.add_subplot()
     share, summed = np.append(0.0, 100 * curve.share), np.append(0.0, curve.summed_utility)
     axes.axhline(0, color=DROPPED, linewidth=0.8)
     axes.plot(share, summed, color=KEPT, linewidth=2.2, marker="o" if len(share) < 30 else None, markersize=4)
     axes.set_xlim(0, 100)
-    low, high = float(summed.min()), float(summed.max())
+    chosen = None
+    if chosen_fraction is not None:
+        on_curve = float(np.interp(100 * chosen_fraction, share, summed))
+        chosen = (100 * chosen_fraction, on_curve if chosen_sum is None else chosen_sum)
+    low, high = (float(end([*summed, *chosen[1:]] if chosen else summed)) for end in (min, max))
     room = (high - low) or 1.0
     axes.set_ylim(low - 0.06 * room, high + 0.16 * room)
-    _mark(axes, curve, chosen_fraction)
+    _mark(axes, curve, chosen)
     axes.set_xlabel("best rows kept, % of the pool")
     label_axis(axes.yaxis, f"summed {name}", unit)
     grid(axes)
@@ -96,22 +107,40 @@ def figure_utility_curve(
     return figure
 
 
-def _mark(axes: Axes, curve: UtilityCurve, chosen_fraction: float | None) -> None:
-    """Point out peak, knee and choice: above the curve, on its hollow side and on the axis, so labels do not meet."""
-    if chosen_fraction is not None:
-        where = 100 * chosen_fraction
-        axes.axvline(where, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), clip_on=False)
+def _mark(axes: Axes, curve: UtilityCurve, chosen: tuple[float, float] | None) -> None:
+    """Point out peak, knee and choice: above the curve, beside it and on the axis, so that labels do not meet."""
+    if chosen is not None:
+        where, height = chosen
+        axes.plot(
+            [where, where], [axes.get_ylim()[0], height], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1.5
+        )
+        axes.plot(
+            where,
+            height,
+            "o",
+            markersize=8,
+            color="white",
+            markeredgecolor=INK,
+            label="chosen",
+            zorder=3,
+            clip_on=False,
+        )
         side: dict[str, Any] = {"xytext": (-6, 5), "ha": "right"} if where > 80 else {"xytext": (6, 5), "ha": "left"}
         foot: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        axes.annotate(f"chosen: {where:.3g} %", (where, 0), bbox=_BACKGROUND, zorder=4, **foot, **side)
+        on_curve = np.interp(where, 100 * curve.share, curve.summed_utility)
+        remark = "" if np.isclose(height, on_curve) or height > on_curve else ", not simply the best"
+        axes.annotate(f"chosen: {where:.3g} %{remark}", (where, 0), bbox=_BACKGROUND, zorder=4, **foot, **side)
     peak = curve.suggested_fraction
     if peak > 0:
         side = {"ha": "center"} if 0.1 < peak < 0.9 else {"ha": "left" if peak < 0.5 else "right"}
         _point(axes, curve, "peak", peak, xytext=(0, 9), **side)
     if curve.knee_fraction is not None:
         falls = curve.summed_utility[-1] < 0
+        # The curve rises from the left: there is room above it, unless the axis or the peak's label is in the way.
+        free = not falls and curve.knee_fraction > 0.16 and peak - curve.knee_fraction > 0.08
         side = {"xytext": (9, 4), "va": "bottom"} if falls else {"xytext": (9, -13), "va": "top"}
-        _point(axes, curve, "knee", curve.knee_fraction, ha="left", **side)
+        side = {"xytext": (-8, 4), "va": "bottom", "ha": "right"} if free else {**side, "ha": "left"}
+        _point(axes, curve, "knee", curve.knee_fraction, **side)
 
 
 def _point(axes: Axes, curve: UtilityCurve, label: str, fraction: float, **placed: Any) -> None:

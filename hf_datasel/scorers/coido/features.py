@@ -41,9 +41,14 @@ class Features:
         return np.asarray(self.embedded.all(axis=1) if self.embedded.shape[1] else self.measured.any(axis=1))
 
     @property
+    def lacking(self) -> npt.NDArray[np.bool_]:
+        """(B,), rows without an embedding that others have."""
+        return ~np.asarray(self.embedded.all(axis=1))
+
+    @property
     def empty(self) -> npt.NDArray[np.bool_]:
         """(B,), rows with nothing to go by."""
-        return ~np.asarray((self.embedded if self.embedded.shape[1] else self.measured).any(axis=1))
+        return ~np.asarray(self.embedded.any(axis=1) | self.measured.any(axis=1))
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class WeightScorer:
         incomplete: what a row gets that lacks an embedding which others have, as rows of text do in a pool of images:
             `"not_scored"`; `"random_share"`, a draw by its content from the scores of the rows trained on, so that a rule
             keeps as large a share of such rows as of the others, at random, and its status says so; `"zeros"`, what the
-            network makes of the rest.
+            network makes of the rest, if there is any.
         learned: how it was learned, for people and for the spec.
 
     Writes:
@@ -80,6 +80,10 @@ class WeightScorer:
     def __post_init__(self) -> None:
         if self.incomplete not in INCOMPLETE:
             raise ValueError(f"`incomplete` is {self.incomplete!r}, expected one of {INCOMPLETE}.")
+        if self.incomplete == "random_share" and not self.quantiles:
+            raise ValueError(
+                "`quantiles` is empty, expected those of the scores to draw from: `incomplete` is 'random_share'."
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -119,7 +123,7 @@ class WeightScorer:
         weight[asked] = self.weigh(found, asked)
         score = -weight
         if self.incomplete == "random_share":
-            self._draw(score, ~found.complete & ~found.empty, given)
+            self._draw(score, found.lacking, given)
         return unbatched(dict(zip(self.columns, (score, self._status(found), weight), strict=True)), single)
 
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
@@ -202,7 +206,7 @@ class WeightScorer:
         return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
     def _draw(self, score: Scores, drawn: npt.NDArray[np.bool_], batch: Batch) -> None:
-        if not drawn.any() or not self.quantiles:
+        if not drawn.any():
             return
         rows, _ = rows_of(batch)
         for place in np.flatnonzero(drawn):
@@ -212,9 +216,11 @@ class WeightScorer:
             score[place] = np.interp(share, np.linspace(0, 1, len(self.quantiles)), self.quantiles)
 
     def _status(self, found: Features) -> list[str]:
-        partial_status = "missing_embedding" if self.incomplete == "not_scored" else self.incomplete
         status = np.where(found.measured.all(axis=1), "ok", "missing_score")
-        status = np.where(found.complete, status, partial_status)
+        if self.incomplete == "random_share":
+            status = np.where(found.empty, "no_features", status)
+            return [str(said) for said in np.where(found.lacking, "random_share", status)]
+        status = np.where(found.lacking, "zeros" if self.incomplete == "zeros" else "missing_embedding", status)
         return [str(said) for said in np.where(found.empty, "no_features", status)]
 
 

@@ -10,6 +10,7 @@ from hf_datasel.scorers.goal.bins import GoalBins
 from hf_datasel.scorers.goal.features import CoverageFeatures, CoveredBy
 from hf_datasel.scorers.goal.leaks import LeakGuard
 from hf_datasel.scorers.goal.merge import MergedQuality
+from hf_datasel.scorers.goal.pairs import QuestionAnswerPairs
 from hf_datasel.scorers.goal.probe import probe_descriptors
 from hf_datasel.scorers.goal.ranking import RankedScore
 
@@ -20,6 +21,7 @@ __all__ = [
     "GoalBins",
     "LeakGuard",
     "MergedQuality",
+    "QuestionAnswerPairs",
     "RankedScore",
     "probe_descriptors",
 ]

@@ -195,7 +195,7 @@ class GoalBins:
             bucket,
             self._duration(row, bucket, images),
             self._temporal(row, question, bucket),
-            question_form(normalised(asked) if self.fidelity == "authors" else asked, self.fidelity),
+            question_form(asked, self.fidelity),
             bin_of(len(question_words), QUESTION_BINS, "very_long"),
             bin_of(len(answer_words), ANSWER_BINS, "very_long"),
             source_group(source),

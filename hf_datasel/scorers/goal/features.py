@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from hf_datasel.rows.pixels import MEDIA_COLUMNS, frames_of
 from hf_datasel.rows.video import UnreadableMedia
 from hf_datasel.scorers.goal.batches import columns_of, unbatched
 from hf_datasel.scorers.goal.bins import TEXT_COLUMNS
-from hf_datasel.scorers.goal.text import question_and_answer, words
+from hf_datasel.scorers.goal.text import Fidelity, check_fidelity, question_and_answer, words
 
 
 WORD_BINS = 16
@@ -29,18 +30,20 @@ Matrix = npt.NDArray[np.float64]
 class CoverageFeatures:
     """What a row's words and pixels are like, in 22 numbers. For `Dataset.map`; it scores nothing. Cost: no forward pass.
 
-    Words are counted in 16 bins by their CRC-32. (The authors bin by Python's hash of text, which differs from one process
-    to the next, so their numbers cannot be had again.)
+    Args:
+        fidelity: `"corrected"` counts the words of any script in 16 bins by their CRC-32. `"authors"` counts words of ASCII
+            by Python's hash of text, which is another one in each process unless the environment fixes it.
 
     Writes:
         `text_features`: 16 counts, of length 1 together (0 where there is no word); `vision_features`: mean and standard
         deviation of red, green and blue over at most 6 frames, 0 to 1, or missing where there is nothing to see.
 
     Raises:
+        ValueError: `fidelity` is unknown, or `"authors"` where PYTHONHASHSEED is not a number.
         BadRow: the rows have no text.
         MissingExtra: what decodes the media is not installed.
 
-    Source: the features of the released merge of https://huggingface.co/papers/2603.12478, without its hash.
+    Source: the features of the released merge of https://huggingface.co/papers/2603.12478.
 
     Example:
         >>> found = CoverageFeatures()({"question": ["a a"], "answer": ["a"], "images": [[np.full((2, 2), 255)]]})
@@ -48,29 +51,45 @@ class CoverageFeatures:
         (1.0, [1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     """
 
+    fidelity: Fidelity = "corrected"
+
     columns = ("text_features", "vision_features")
     algo_version = 1
+
+    def __post_init__(self) -> None:
+        check_fidelity(self.fidelity)
+        if self.fidelity == "authors" and not _hash_seed().isdecimal():
+            raise ValueError(
+                f"`fidelity` is 'authors', which bins words by Python's hash, and PYTHONHASHSEED is {_hash_seed()!r}, expected "
+                f"a number, so that all processes count alike. Start Python with PYTHONHASHSEED=0, or take 'corrected'."
+            )
 
     @property
     def spec(self) -> dict[str, Any]:
         """JSON-like account of what decides the numbers."""
-        return {"scorer": "CoverageFeatures", "algo_version": self.algo_version}
+        seed = {"hash_seed": _hash_seed()} if self.fidelity == "authors" else {}
+        return {"scorer": "CoverageFeatures", "algo_version": self.algo_version, "fidelity": self.fidelity, **seed}
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """The features of B rows (or one): see the class."""
         found, size, single = columns_of(batch, (*TEXT_COLUMNS, *MEDIA_COLUMNS))
         rows = [{name: values[i] for name, values in found.items()} for i in range(size)]
         return unbatched(
-            {"text_features": [text_features(row) for row in rows], "vision_features": [vision_features(row) for row in rows]},
+            {"text_features": [text_features(row, self.fidelity) for row in rows], "vision_features": [vision_features(row) for row in rows]},
             single,
         )  # fmt: skip
 
 
-def text_features(row: Mapping[str, Any]) -> list[float]:
+def text_features(row: Mapping[str, Any], fidelity: Fidelity = "corrected") -> list[float]:
     """Counts of the words of question and answer in 16 bins, of length 1 together."""
-    bins = [zlib.crc32(word.encode()) % WORD_BINS for text in question_and_answer(row) for word in words(text)]
+    found = [word for text in question_and_answer(row) for word in words(text, fidelity)]
+    bins = [(hash(word) if fidelity == "authors" else zlib.crc32(word.encode())) % WORD_BINS for word in found]
     counts = np.bincount(np.array(bins, dtype=np.int64), minlength=WORD_BINS)
     return list((counts / max(float(np.linalg.norm(counts)), 1e-12)).tolist())
+
+
+def _hash_seed() -> str:
+    return os.environ.get("PYTHONHASHSEED", "random")
 
 
 def vision_features(row: Mapping[str, Any]) -> list[float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
@@ -95,6 +95,8 @@ def _joined(value: Any, roles: tuple[str, ...] = ()) -> str:
     """The text of a string, of a list of content parts, or of the turns of the given roles (all, if none are)."""
     if value is None or isinstance(value, str):
         return value or ""
+    if not isinstance(value, Sequence):
+        raise BadRow(f"`row` holds {value!r} where text or messages are expected. Cast the column to strings.")
     texts = []
     for part in value:
         if "role" in part or "from" in part:
