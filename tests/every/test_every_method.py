@@ -24,11 +24,7 @@ RULES = {
 EVERY = {**SCORERS, **LEARNERS, **RULES}
 # What a recipe on packaged rows cannot run, and why.
 WITHOUT_RECIPE = {
-    "ClusterRarity": "an indicator, to be weighed with others: see docs/in_context.md",
-    "DataWhisperer": "called from Python: see docs/in_context.md",
-    "IndicatorWeights": "called from Python, with the scores and answers of a task: see docs/in_context.md",
     "QualityClassifier": "called from Python: what it fits is the `model` of `PreSelect`, which has a recipe",
-    "SemanticDiversity": "an indicator, to be weighed with others: see docs/in_context.md",
     "WeightedSum": "what the learner `IndicatorWeights` returns",
 }
 
