@@ -127,7 +127,7 @@ def test_the_console_speaks_in_sentences(recipe, finished, capsys, caplog):
 
 
 def test_without_training_the_console_says_what_was_kept(tmp_path, capsys):
-    recipe = Path(__file__).parents[1] / "recipes" / "goal_builder.yaml"
+    recipe = Path(__file__).parents[1] / "recipes" / "builder.yaml"
     folder = tmp_path / "run"
     assert main(["run", str(recipe), "--output-dir", str(folder)]) == 0
     first, _, last = capsys.readouterr().out.strip().splitlines()

@@ -33,7 +33,7 @@ def utilities() -> npt.NDArray[np.float64]:
 DESKTOP = {"width": 1280, "height": 900}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: its event loop runs in this thread, and tests of others would meet it
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     where = chromium()

@@ -323,7 +323,7 @@ class TestOddInput:
     """Bad input of the sheet, one by one."""
 
     def test_an_empty_pool_is_an_error(self):
-        with pytest.raises(BadBudget, match="`column` is 's', which is NaN in all 0 rows"):
+        with pytest.raises(BadBudget, match="`scored` has no rows, expected at least one"):
             GoalBuilder("s", count=1).rank(Dataset.from_dict({"row_id": [], "s": []}))
 
     def test_a_pool_of_leaks_is_an_error(self):

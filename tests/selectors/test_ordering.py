@@ -81,7 +81,12 @@ def test_a_column_of_texts_is_refused() -> None:
         best_first(Dataset.from_dict({"s": ["0.5"]}), "s")
 
 
-@pytest.mark.parametrize("scores", [[float("nan")] * 3, [None] * 3, []])
+def test_a_pool_without_rows_is_refused() -> None:
+    with pytest.raises(BadBudget, match="`scored` has no rows, expected at least one"):
+        best_first(Dataset.from_dict({"s": []}), "s")
+
+
+@pytest.mark.parametrize("scores", [[float("nan")] * 3, [None] * 3])
 def test_a_pool_without_a_single_score_is_refused(scores: list[float | None]) -> None:
     with pytest.raises(BadBudget, match=rf"`column` is 's', which is NaN in all {len(scores)} rows.*`s_status`"):
         best_first(Dataset.from_dict({"s": scores}), "s")
