@@ -132,7 +132,7 @@ def test_without_training_the_console_says_what_was_kept(tmp_path, capsys):
     assert main(["run", str(recipe), "--output-dir", str(folder)]) == 0
     first, _, last = capsys.readouterr().out.strip().splitlines()
     assert first == "120 of 600 rows kept by GoalBuilder, lowest kept response_length 39 characters."
-    assert last == f"See {folder / 'README.md'}"
+    assert last == f"See {folder / 'README.md'}, or: datasel report {folder} --open"
     card = (folder / "README.md").read_text()
     assert "utility" not in card and "nats" not in card and not (folder / "plots" / "utility_curve.png").exists()
     # The rule asks for shares of tasks and floors of writers: their composition is drawn.
