@@ -262,8 +262,8 @@ def plot(accuracy: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     looks = [*zip(arms, LINES, ["-"] * len(arms), strict=False)]
     looks += [(arm, FAINT, dash) for arm, dash in (("random", ":"), ("full", "--"), ("oracle", "-."))]
     with house_style():
-        figure = new_figure(height=4.2)
-        headline(figure, "MNIST with wrong labels: what 20 % of the rows teach")
+        figure = new_figure(height=4.6)
+        headline(figure, "MNIST with wrong labels: what 20 % of the rows teach (bands: all seeds)")
         panels = figure.subplots(1, 2, sharey=True)
         for axes, kind in zip(panels, ("random", "systematic"), strict=True):
             tables = {int(name.split()[1][:-1]): its for name, its in accuracy.items() if name.startswith(kind)}
@@ -276,7 +276,7 @@ def plot(accuracy: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
             axes.set_xlabel("wrong labels, % of the pool")
             axes.set_xticks(list(tables))
             grid(axes)
-        panels[0].set_ylabel("test accuracy; band: lowest to highest of the seeds")
+        panels[0].set_ylabel("test accuracy")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         save(figure, PLOT)
 
