@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,12 @@ from hf_datasel.errors import BadRecipe
 from hf_datasel.hub.card import render
 from hf_datasel.recipe import drawing, reporting
 from hf_datasel.recipe.arms import Arms
-from hf_datasel.recipe.contract import FULL, RANDOM, UNIFORM, contract_problems, under
+from hf_datasel.recipe.contract import FULL, RANDOM, UNIFORM, contract_problems, train_of, under
 from hf_datasel.recipe.costs import arm_line, selection_cost, total_costs
 from hf_datasel.recipe.files import slug, write_json, write_text
 from hf_datasel.recipe.loading import load_recipe
 from hf_datasel.recipe.running import Run
-from hf_datasel.recipe.schema import Recipe, TrainSection
+from hf_datasel.recipe.schema import Recipe
 from hf_datasel.reports.convergence import matches
 from hf_datasel.runs import Runner, spec_key
 from hf_datasel.selectors import Full, GoalBuilder, Random, Selection, UniformControl, control_of, select
@@ -51,7 +52,8 @@ def compare(
     end, so that arms can be compared there. Writes `results.json`; for each protocol `convergence-<protocol>.png` and
     `pareto-<protocol>.png`, cost against result; `overlap.png`, `composition-<column>.png` for the columns that the rules
     balance, and `README.md`. Scores that recipes share are computed once; finished scores and
-    trainings in the folder are reused, so a stopped study goes on where it stopped.
+    trainings in the folder are reused, so a stopped study goes on where it stopped; so are scores that `datasel run` left in
+    `runs/NAME`.
 
     Args:
         recipes: by the name of their arm, or files, named as they are. All must have the same pool, target, training
@@ -128,7 +130,9 @@ class Comparison:
         found = {}
         for name, recipe in self.recipes.items():
             alike = spec_key({key: recipe.resolved.get(key) for key in ("pool", "anchors", "score")})
-            found[name] = Run(recipe, self.folder / "scored" / alike, self.runner, self.processes)
+            place = self.folder / "scored" / alike
+            _bring(Path("runs") / slug(name), place)
+            found[name] = Run(recipe, place, self.runner, self.processes)
         return found
 
     @cached_property
@@ -158,7 +162,7 @@ class Comparison:
             # Seed by seed, so that a study that is stopped has whole comparisons.
             found += [
                 {**arms.train(arm, its, seed), "protocol": protocol}
-                for seed in _train(recipe).seeds
+                for seed in train_of(recipe).seeds
                 for arm, its in self.selections.items()
             ]
         return found
@@ -225,7 +229,7 @@ class Comparison:
 
     def _results(self, trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         run, scored = next(iter(self.runs.values())), self._scored()
-        train = _train(run.recipe)
+        train = train_of(run.recipe)
         return {
             "metric": METRIC, "points": self.points, "seeds": list(train.seeds), "untrained": trained[0][METRIC],
             "target": Path(train.target.target).name, "baseline": self._baseline,
@@ -275,9 +279,13 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _train(recipe: Recipe) -> TrainSection:
-    assert recipe.train is not None  # noqa: S101 (the contract was checked)
-    return recipe.train
+def _bring(earlier: Path, place: Path) -> None:
+    """Copy what `datasel run` or `score` of a recipe has finished; a run keys all of it, so that what is stale is not used."""
+    if place.exists() or not (earlier / "scores" / "done.json").is_file():
+        return
+    for part in ("scores", "warm_up"):
+        if (earlier / part).is_dir():
+            shutil.copytree(earlier / part, place / part)
 
 
 def _overlap(selections: Mapping[str, Selection]) -> dict[str, dict[str, float]]:

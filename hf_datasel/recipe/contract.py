@@ -7,11 +7,17 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from hf_datasel.recipe.schema import Recipe
+from hf_datasel.recipe.schema import Recipe, TrainSection
 from hf_datasel.training.protocols import Protocol
 
 
 FULL, UNIFORM, RANDOM = "full", "uniform 10x", "random"
+
+
+def train_of(recipe: Recipe) -> TrainSection:
+    """The section `train`, which the contract asks for."""
+    assert recipe.train is not None  # noqa: S101 (the contract was checked)
+    return recipe.train
 
 
 def under(recipe: Recipe, protocol: Protocol, rows: int) -> Recipe:
@@ -24,8 +30,7 @@ def under(recipe: Recipe, protocol: Protocol, rows: int) -> Recipe:
         protocol: `"A"` or `"B"`.
         rows: N, of the pool.
     """
-    train = recipe.train
-    assert train is not None  # noqa: S101 (the contract was checked)
+    train = train_of(recipe)
     if train.target.protocol == protocol:
         return recipe
     sft = train.target.sft
@@ -60,8 +65,6 @@ def _is_baseline(name: str) -> bool:
 
 
 def _contract(recipe: Recipe) -> dict[str, Any]:
-    train = recipe.train
-    assert train is not None  # noqa: S101 (the caller checked)
     fixed = recipe.resolved
     section = {key: value for key, value in fixed["train"].items() if key not in ("beside", "target")}
     return {"pool": fixed["pool"], "target": fixed["train"]["target"], "train section": section}

@@ -179,6 +179,24 @@ def test_a_stopped_study_goes_on_where_it_stopped(study, files):
     )
 
 
+def test_scores_of_an_earlier_run_are_not_computed_again(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (recipe,) = load_recipes(files[:1]).values()
+    Run(recipe, Path("runs/longest")).scored()
+    study = Comparison({"longest": recipe}, tmp_path / "study")
+    done = study.runs["longest"].folder / "scores" / "done.json"
+    before = done.read_text()
+    monkeypatch.setattr("hf_datasel.recipe.running.score_and_fit", lambda *_, **__: pytest.fail("scored again"))
+    assert (
+        study.runs["longest"].scored()["response_length"][:]
+        == Run(recipe, Path("runs/longest")).scored()["response_length"][:]
+    )
+    assert done.read_text() == before
+    other = load_recipes(files[:1], {"score.scorers": [{"ResponseLength": {}}, {"LexicalDiversity": {}}]})["longest"]
+    with pytest.raises(pytest.fail.Exception, match="scored again"):  # it is another recipe now
+        Comparison({"longest": other}, tmp_path / "other").runs["longest"].scored()
+
+
 def test_recipes_that_differ_in_more_than_rows_are_refused(files, tmp_path):
     other = write_recipe(files[0].parent, "other", {"Random": {"fraction": 0.5}}, seeds=[0])
     with pytest.raises(BadRecipe, match=r"`other` has another train section than `longest`.*seeds \[0\] instead of"):
