@@ -156,6 +156,7 @@ def run_sft(
         )
         result: TrainOutput = trainer.train()
         trainer.save_model(str(output_dir))
+    result.metrics["total_flos"] = trainer.state.total_flos  # what prints the log removes it there
     return result
 
 

@@ -68,6 +68,18 @@ def test_protocols(
     assert (trained.steps, trained.epochs) == (steps, epochs)
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_operations_are_told_whatever_prints_the_log(quiet: bool, tiny: str, tmp_path: Path) -> None:
+    rows = dataset_of(sums(8))
+    short, long = (
+        TargetTraining(tiny, steps=steps, sft={**FAST, "disable_tqdm": quiet})
+        .train(rows, LABELS, tmp_path / str(steps))
+        .flops
+        for steps in (2, 4)
+    )
+    assert 0 < short == pytest.approx(long / 2)
+
+
 def test_the_same_seed_gives_the_same_weights(tiny: str, tmp_path: Path) -> None:
     rows = dataset_of(sums(12))
     training = TargetTraining(tiny, steps=3, sft=FAST)
