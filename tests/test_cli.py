@@ -85,7 +85,7 @@ def test_the_report_of_a_run_shows_what_the_run_found(finished, tmp_path, capsys
     assert list(told["selections"]) == ["the selection", "random"]
     assert [arm["heldout_loss"] for arm in told["results"]["arms"]] == [arm["heldout_loss"] for arm in results["arms"]]
     assert [line["what"] for line in told["costs"]] == [
-        "scoring the pool", "training on the selection, 2 seeds", "training on random, 2 seeds",
+        "warming the proxy up", "scoring the pool", "training on the selection, 2 seeds", "training on random, 2 seeds",
     ]  # fmt: skip
     assert str(finished) not in page.read_text(encoding="utf-8")  # it is to be passed on
     assert main(["report", str(finished), "--output", str(tmp_path / "elsewhere.html")]) == 0

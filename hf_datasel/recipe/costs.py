@@ -17,7 +17,7 @@ COUNTED = "flops.json"
 
 
 def selection_cost(run: Run) -> dict[str, Any]:
-    """`seconds` of scoring, `flops` of warm-up and scoring, and the names of scorers that are `not_counted`.
+    """`seconds` and `flops` of warm-up and scoring, and the names of scorers that are `not_counted`.
 
     Counted on a sample of rows, once; learners learn from the whole pool and a judge works elsewhere, so they are not.
 
@@ -36,7 +36,7 @@ def selection_cost(run: Run) -> dict[str, Any]:
         }  # fmt: skip
         write_json(run.folder / "scores" / COUNTED, known)
     return {
-        "seconds": done["seconds"], "flops": known["scoring"] + warm_up.get("flops", 0.0),
+        "seconds": done["seconds"] + warm_up.get("seconds", 0.0), "flops": known["scoring"] + warm_up.get("flops", 0.0),
         "not_counted": known["not_counted"],
     }  # fmt: skip
 

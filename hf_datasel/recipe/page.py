@@ -39,6 +39,10 @@ def report(folder: str | Path, path: str | Path | None = None) -> Path:
         BadRecipe: what the run's recipe names is no longer there.
     """
     folder = Path(folder)
+    if (folder / "scored").is_dir() and (folder / "results.json").is_file():
+        raise DataselError(
+            f"`run` is {str(folder)!r}, a comparison, expected a run. Its page is {folder / 'README.md'}."
+        )
     if not read_json(folder / "scores" / "done.json") or not (folder / "recipe.yaml").is_file():
         raise DataselError(
             f"`run` is {str(folder)!r}, expected the folder of a run with finished scores. Make one with: datasel run RECIPE "
@@ -71,7 +75,7 @@ def report_of(run: Run, path: str | Path | None = None) -> Path:
         group=getattr(recipe.rule, "group", None),
         build=read_json(folder / "selection" / "constraints.json") or None,
         results=results or None,
-        costs=_costs(done, results),
+        costs=_costs(done, read_json(folder / "warm_up" / "warm_up.json"), results),
         text_field=recipe.pool.labels.dataset_text_field,
     )
 
@@ -97,9 +101,13 @@ def _renamed(results: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "arms": arms, "trained": trained, "verdict": verdict}
 
 
-def _costs(done: Mapping[str, Any], results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Seconds of scoring, and of training each arm over all its seeds, as the run measured them."""
+def _costs(done: Mapping[str, Any], warm_up: Mapping[str, Any], results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Seconds of warm-up and scoring, and of training each arm over all its seeds, as the run measured them."""
     lines = [{"what": "scoring the pool", "rows": done["rows"], "seconds": done.get("seconds")}]
+    if warm_up.get("seconds") is not None:
+        lines.insert(
+            0, {"what": "warming the proxy up", "rows": len(warm_up["seen_row_ids"]), "seconds": warm_up["seconds"]}
+        )
     trained = [its for its in results.get("trained", ()) if its.get("seconds") is not None]
     for arm in dict.fromkeys(its["arm"] for its in trained):
         own = [its for its in trained if its["arm"] == arm]

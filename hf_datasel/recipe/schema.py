@@ -129,6 +129,12 @@ class TrainSection:
     answers: bool = False
     max_new_tokens: int = 256
 
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(
+                f"`seeds` is {self.seeds}, expected at least one, and none twice: a copy is no other run."
+            )
+
 
 @dataclass(frozen=True)
 class PublishSection:

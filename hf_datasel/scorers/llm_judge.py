@@ -78,7 +78,7 @@ class LLMJudge:
     name: str = "judge"
 
     keeps_journal = True
-    algo_version = 1
+    algo_version = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", tuple(float(end) for end in self.scale))
@@ -187,6 +187,8 @@ class LLMJudge:
         values = np.array([self._value(reply) for reply in given], np.float64)
         read = values[~np.isnan(values)]
         mean = float(read.mean()) if len(read) else float("nan")
+        # Of all rounds: one that could not be read accepts nothing, else rows with fewer replies would come out on top.
+        score = mean if self.mode == "rate" else float((values == 1.0).mean())
         status = self._status(asked, given, values)
         texts = json.dumps([reply.text for reply in given], ensure_ascii=False)
         unread = sum(reply.text is not None for reply in given) - len(read)
@@ -195,7 +197,7 @@ class LLMJudge:
             _known_sum([reply.completion_tokens for reply in given]),
         ]
         calls = float(sum(reply.calls for reply in given))
-        return mean if status == "ok" else float("nan"), status, mean, texts, float(unread), calls, *tokens
+        return score if status == "ok" else float("nan"), status, mean, texts, float(unread), calls, *tokens
 
     def _value(self, reply: Reply) -> float:
         if reply.text is None:
@@ -209,10 +211,14 @@ class LLMJudge:
         failed = [reply.status for reply in given if reply.status.startswith(NO_REPLY)]
         if failed:
             return failed[0]
-        if np.isnan(values).all():
+        missing = np.isnan(values)
+        if accepted(values, self.agreement) if self.mode == "verify" else not missing.all():
+            return "ok"
+        # Whether the rounds that could not be read would decide: then nobody rejected the row.
+        if missing.all() or (missing.any() and accepted(np.where(missing, 1.0, values), self.agreement)):
             refused = [reply.status for reply in given if reply.status != "ok"]
             return refused[0] if refused else UNREAD
-        return "ok" if self.mode == "rate" or accepted(values, self.agreement) else REJECTED
+        return REJECTED
 
 
 def _known_sum(counts: Sequence[float]) -> float:
@@ -221,10 +227,11 @@ def _known_sum(counts: Sequence[float]) -> float:
 
 
 def accepted(verdicts: np.ndarray[Any, Any], agreement: str) -> bool:
-    """Whether rounds of verdicts (1, 0, or NaN where none could be read) accept a row.
+    """Whether rounds of verdicts (1, 0, or NaN where none could be read) accept a row: most of all rounds, or all of them.
 
     Example:
         >>> [accepted(np.array([1.0, 1.0, 0.0]), rule) for rule in ("majority", "unanimous")]
         [True, False]
     """
-    return bool(verdicts.min() == 1.0) if agreement == "unanimous" else bool(np.nanmean(verdicts) > 0.5)
+    share = float((verdicts == 1.0).mean())
+    return share == 1.0 if agreement == "unanimous" else share > 0.5

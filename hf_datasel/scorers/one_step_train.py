@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_datasel.proxy.utility import UtilityEngine
-ENGINES = ("auto", "forward_mode", "finite_differences", "bfloat16", "ghost", "per_row")
+
+OPTIONS = {
+    "estimator": ("first_order", "second_order", "exact"),
+    "step": ("sgd", "adam"),
+    "normalize": ("none", "cosine"),
+    "reduction": ("mean", "sum"),
+    "group_score": ("mean", "minimum", "vote"),
+    "token_level": (False, True),
+    "engine": ("auto", "forward_mode", "finite_differences", "bfloat16", "ghost", "per_row"),
+}
 
 
 @dataclass(frozen=True)
@@ -123,14 +132,15 @@ class OneStepTrain:
             refuse_overlap(self.anchors, evaluation=evaluation)
 
     def _check_options(self) -> None:
-        if not self.learning_rate > 0:
-            raise ValueError(f"`learning_rate` is {self.learning_rate}, expected a positive step size such as 1e-5.")
+        for name, allowed in OPTIONS.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}, expected one of {allowed}.")
+        if isinstance(self.learning_rate, str) or not self.learning_rate > 0:
+            raise ValueError(f"`learning_rate` is {self.learning_rate!r}, expected a positive step size such as 1e-5.")
         plain = self.estimator == "first_order" and self.normalize == "none" and self.anchor_groups is None
         if self.token_level and not plain:
             raise ValueError("`token_level` is True, expected with it 'first_order' without `normalize` and groups.")
         self._check_engine(plain)
-        if self.step not in ("sgd", "adam"):
-            raise ValueError(f"`step` is {self.step!r}, expected 'sgd' or 'adam'.")
         if self.step == "adam" and (self.estimator == "second_order" or self.normalize != "none" or self.token_level):
             raise ValueError(
                 "`step` is 'adam', expected with 'first_order' or 'exact', without `normalize` and `token_level`: the "
@@ -150,8 +160,6 @@ class OneStepTrain:
         unknown = [name for name in self.also if name not in FIGURES]
         if unknown:
             raise ValueError(f"`also` holds {unknown[0]!r}, expected any of {FIGURES}.")
-        if self.engine not in ENGINES:
-            raise ValueError(f"`engine` is {self.engine!r}, expected one of {ENGINES}.")
         linear = self.estimator == "first_order" and self.normalize == "none" and self.step == "sgd"
         if self.engine not in ("auto", "per_row") and not linear:
             raise ValueError(

@@ -69,6 +69,8 @@ class ProjectedOneStepTrain:
     algo_version = 1
 
     def __post_init__(self) -> None:
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"`reduction` is {self.reduction!r}, expected 'mean' or 'sum'.")
         if not self.learning_rate > 0:
             raise ValueError(f"`learning_rate` is {self.learning_rate}, expected a positive step size such as 1e-5.")
         object.__setattr__(self, "anchors", plain_anchors(self.anchors, None, self.labels.dataset_text_field))

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -171,11 +172,11 @@ class WarmUp:
             return warmed
         (folder / RECORD).unlink(missing_ok=True)
         rows = pool.select([index for index, _, _ in chosen])
-        arguments = self._arguments(proxy, steps)
+        arguments, began = self._arguments(proxy, steps), time.monotonic()
         done = run_sft(starting_point(proxy), reader, rows, labels, folder, arguments, callbacks=callbacks)
         record = {
             "key": key, "steps": steps, "flops": float(done.metrics["total_flos"]), "proxy": proxy.spec,
-            "warm_up": asdict(self),
+            "warm_up": asdict(self), "seconds": time.monotonic() - began,
         }  # fmt: skip
         _write_record(folder, record, warmed)
         return warmed

@@ -1,5 +1,6 @@
 """The promises of the README, over every scorer at once. A scorer without a case here fails with the file to write."""
 
+import dataclasses
 import json
 import pickle
 import tempfile
@@ -162,6 +163,13 @@ def pool(pool, scorer):
 @pytest.fixture(scope="module")
 def scored(scorer, pool):
     return scorer(pool[:])
+
+
+def test_an_option_it_does_not_know_is_refused_at_once(scorer):
+    for option in dataclasses.fields(scorer):
+        if "Literal[" in str(option.type):
+            with pytest.raises(ValueError, match=f"`{option.name}` is 'no such', expected"):
+                dataclasses.replace(scorer, **{option.name: "no such"})
 
 
 def test_it_writes_its_columns_the_score_first_and_a_status(scorer, scored, pool):

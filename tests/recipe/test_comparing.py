@@ -141,6 +141,7 @@ def test_both_protocols_stand_beside_each_other_with_what_they_cost(study):
             assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and name in page
         assert f"## Protocol {protocol}:" in page
     assert (folder / "overlap.png").is_file() and "not of one size" not in page
+    assert main(["report", str(folder)]) == 1
 
 
 def test_a_protocol_that_the_recipe_does_not_name_follows_from_the_other(files):

@@ -125,6 +125,11 @@ def test_a_count_above_the_pool_is_found_before_scoring():
     assert "`TopCount.count` is 601, expected at most 600, the rows of the pool." in message
 
 
+@pytest.mark.parametrize("seeds", [[], [0, 0]])
+def test_seeds_are_runs_of_their_own(seeds):
+    assert f"`seeds` is {seeds}, expected at least one, and none twice" in problems({"train.seeds": seeds})
+
+
 def test_only_scorers_are_offered_as_scorers():
     message = problems({"score.scorers": [{"tiny_validation": {}}]})
     assert "`score.scorers[0].tiny_validation` is unknown" in message and "weighted_sum" not in message

@@ -80,12 +80,26 @@ def test_known_answer_of_three_rounds(serve):
     assert majority["judge_verdict"] == pytest.approx([2 / 3]) and majority["judge_verdict_status"] == ["ok"]
     assert np.isnan(unanimous["judge_verdict"][0]) and unanimous["judge_verdict_status"] == ["rejected"]
     assert unanimous["judge_mean"] == pytest.approx([2 / 3])
-    assert [accepted(np.array(its), "majority") for its in ([1.0, 0.0], [1.0, np.nan], [0.0, 1.0, 1.0])] == [
-        False,
-        True,
-        True,
-    ]
+    of_all = [accepted(np.array(its), "majority") for its in ([1.0, 0.0], [1.0, np.nan], [0.0, 1.0, 1.0])]
+    assert of_all == [False, False, True]
     assert not accepted(np.array([1.0, np.nan]), "unanimous")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "agreement", "verdict", "status"),
+    [
+        (("ACCEPT", "ACCEPT", "?"), "majority", 2 / 3, "ok"),
+        (("ACCEPT", "?", "?"), "majority", np.nan, "unread"),  # the rounds that could not be read would decide
+        (("REJECT", "REJECT", "?"), "majority", np.nan, "rejected"),
+        (("ACCEPT", "ACCEPT", "?"), "unanimous", np.nan, "unread"),
+        (("ACCEPT", "REJECT", "?"), "unanimous", np.nan, "rejected"),
+    ],
+)
+def test_a_round_that_cannot_be_read_lifts_no_row(serve, rounds, agreement, verdict, status):
+    served = serve(in_turn(*rounds))
+    found = judge(served, mode="verify", rounds=3, concurrency=1, agreement=agreement)(ROW)
+    assert found["judge_verdict"] == pytest.approx([verdict], nan_ok=True)
+    assert found["judge_verdict_status"] == [status]
 
 
 def test_the_request_is_what_an_endpoint_expects(serve):
