@@ -354,7 +354,9 @@ scoring = [callback(model, rows, folder + "/scores", at=(0.5, 1.0))] if scored =
 train(model, rows, folder + "/run", scoring, max_steps=4)
 import torch
 torch.distributed.barrier()
-torch.distributed.destroy_process_group()  # else its threads may abort the interpreter on its way out
+torch.distributed.destroy_process_group()
+import os
+os._exit(0)  # all is written: threads of the group, gone or not, may abort the interpreter on its way out
 """
 
 
