@@ -27,7 +27,7 @@ def selection_cost(run: Run) -> dict[str, Any]:
     done, warm_up = read_json(run.folder / "scores" / "done.json"), read_json(run.folder / "warm_up" / "warm_up.json")
     known = read_json(run.folder / "scores" / COUNTED)
     if known.get("key") != done["key"]:
-        scorers = scorers_on(run.recipe, run.warmed_proxy())
+        scorers = scorers_on(run.recipe, run.warmed_proxy()[0])
         scored = run.scored()
         counted = [its for its in scorers if not isinstance(its, Learner | LLMJudge)]
         known = {

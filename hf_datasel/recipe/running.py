@@ -75,7 +75,7 @@ class Run:
 
     def scored(self) -> Dataset:
         """The pool with every scorer's columns, from `scores/` where they are finished there."""
-        proxy, seen = self._warmed_proxy()
+        proxy, seen = self.warmed_proxy()
         scorers = scorers_on(self.recipe, proxy)
         specs = [spec_of(scorer) for scorer in scorers]
         key = spec_key({"scorers": specs, "rows": self.contents, "read": self._read(scorers)})
@@ -242,11 +242,8 @@ class Run:
             dry_run=self.folder / "publish" / "model" if dry_run else None,
         )  # fmt: skip
 
-    def warmed_proxy(self) -> Proxy | None:
-        """The proxy that scores."""
-        return self._warmed_proxy()[0]
-
-    def _warmed_proxy(self) -> tuple[Proxy | None, set[str]]:
+    def warmed_proxy(self) -> tuple[Proxy | None, set[str]]:
+        """The proxy that scores, and the ids of the rows it was tuned on."""
         section = self.recipe.score
         if section.warm_up is None or section.proxy is None:
             return section.proxy, set()

@@ -14,7 +14,7 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.rows import Labels
 from hf_datasel.scorers.with_anchors import refuse_anchors
-from hf_datasel.scorers.with_proxy import call, loaded_proxy, spec_of, state_of, status_of, token_batches
+from hf_datasel.scorers.with_proxy import call, loaded_proxy, restore, spec_of, state_of, status_of, token_batches
 
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class Influence:
         return state_of(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, state[name])
+        restore(self, state)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""

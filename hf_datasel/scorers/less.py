@@ -14,7 +14,7 @@ from hf_datasel.proxy.gradient_store import GradientReader, GradientStore
 from hf_datasel.rows import Labels
 from hf_datasel.scorers.with_anchors import groups_of, plain_anchors, refuse_anchors
 from hf_datasel.scorers.with_gradients import anchor_features, chunks_of, gradient_spec, group_means
-from hf_datasel.scorers.with_proxy import call, state_of
+from hf_datasel.scorers.with_proxy import call, restore, state_of
 
 
 if TYPE_CHECKING:
@@ -121,8 +121,7 @@ class LESS:
         return {**state_of(self), "digests": digests, "optimizers": optimizers}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, state[name])
+        restore(self, state)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.rows import Labels, check_columns, content_rows, row_digest
 from hf_datasel.scorers.with_anchors import rows_spec
-from hf_datasel.scorers.with_proxy import call, loaded_proxy, spec_of, state_of
+from hf_datasel.scorers.with_proxy import call, loaded_proxy, restore, spec_of, state_of
 
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class Nuggets:
         return state_of(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for f in fields(self):
-            object.__setattr__(self, f.name, state[f.name])
+        restore(self, state)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass, fields
+from dataclasses import InitVar, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from hf_datasel.proxy.proxy import encode
 from hf_datasel.rows import Labels, refuse_overlap
 from hf_datasel.scorers.one_step_columns import FIGURES, GROUP_SCORES, utility_columns
 from hf_datasel.scorers.with_anchors import anchors_spec, plain_anchors, refuse_anchors
-from hf_datasel.scorers.with_proxy import call, spec_of, state_of
+from hf_datasel.scorers.with_proxy import call, restore, spec_of, state_of
 
 
 if TYPE_CHECKING:
@@ -208,8 +208,7 @@ class OneStepTrain:
         return {**state_of(self), **self._optimizers(), **({"weights": weights} if weights else {})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for f in fields(self):
-            object.__setattr__(self, f.name, state[f.name])
+        restore(self, state)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""

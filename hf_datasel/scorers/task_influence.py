@@ -16,7 +16,7 @@ from hf_datasel.proxy.gradient_store import GradientReader, GradientStore
 from hf_datasel.rows import Labels
 from hf_datasel.rows.batches import rows_of, warn_unbatched
 from hf_datasel.scorers.with_gradients import ROWS_AT_ONCE, gradient_spec
-from hf_datasel.scorers.with_proxy import state_of
+from hf_datasel.scorers.with_proxy import restore, state_of
 
 
 NO_TASK = "no_task"
@@ -73,8 +73,7 @@ class TaskInfluence:
         return state_of(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, state[name])
+        restore(self, state)
 
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""

@@ -61,6 +61,12 @@ def state_of(scorer: Any) -> dict[str, Any]:
     return {"algo_version": scorer.algo_version, **{f.name: getattr(scorer, f.name) for f in fields(scorer)}}
 
 
+def restore(scorer: Any, state: Mapping[str, Any]) -> None:
+    """Set the fields from what `state_of` said, as they were; nothing is checked or converted again."""
+    for f in fields(scorer):
+        object.__setattr__(scorer, f.name, state[f.name])
+
+
 def loaded_proxy(scorer: Any, rank: int | None) -> LoadedProxy:
     """The model, loaded once in the process that scores."""
     if "_loaded" not in scorer.__dict__:
