@@ -1,0 +1,73 @@
+"""Does work survive what happens to it, and hostile input what reads it?
+
+Faults, each at a moment or of a kind drawn from a seed: kill -9 of scoring, judging, co-training, comparing and publishing; a Hub
+that answers 409, 412, 429, 500 and 503, loses its answer, cuts the connection or lets wait; a judge that does; a full disk; a torn
+journal; two processes on one journal; a clock that jumps by years; a worker of Ray or torchrun that dies. A fault is survived if
+the work, run again, ends with the identical result of every row, published exactly once, and nobody ever found a half-published
+selection. Everything on the loopback, all of it real but the clock. About six minutes with --quick, about twenty-five without.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+QUICK = {"kills": 4, "hub": 40, "judge": 2, "disk": ("1m", "3m"), "torn": 3, "together": 1, "workers": ("ray",), "inputs": 20_000}
+FULL = {
+    "kills": 25, "hub": 400, "judge": 8, "disk": ("500k", "1m", "2m", "3m", "4m"), "torn": 12, "together": 5,
+    "workers": ("ray", "torchrun"), "inputs": 200_000,
+}  # fmt: skip
+SEED = 0
+CLOCKED = ("scoring", "judge", "co-training", "compare")
+
+
+def run(quick: bool = False) -> dict[str, Any]:
+    """Faults injected and survived, rows lost, inputs tried and crashes; by kind, with what went wrong."""
+    os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_DATASEL_JOURNAL="off")
+    # Before any library of Hugging Face is imported: they read where the Hub is when they are.
+    from tests.hub.environment import serve_this_process
+
+    hub = serve_this_process()
+    from benchmarks import _chaos_faults as faults
+    from benchmarks import _chaos_kills as killing
+    from benchmarks._chaos_tasks import TASKS
+    from tests.judge_endpoint import fair_judge
+
+    size = QUICK if quick else FULL
+    with tempfile.TemporaryDirectory(prefix="chaos_") as folder:
+        ground = killing.Ground(Path(folder), fair_judge().url, np.random.default_rng(SEED))
+        found = {}
+        for name in TASKS:
+            watch = {"before": hub.reset, "look": lambda done: faults.seen(hub, ground, done)} if name == "publish" else {}
+            found[f"kill -9: {name}"] = _told(name, killing.kills(ground, name, size["kills"], **watch))
+        for kind, tally in {
+            "two processes on one journal, one killed": lambda: killing.together(ground, size["together"]),
+            "clock jumps": lambda: killing.clocks(ground, CLOCKED),
+            "torn journal": lambda: faults.torn_journal(ground, size["torn"]),
+            "full disk": lambda: faults.full_disk(ground, size["disk"]),
+            "judge fails": lambda: faults.faulty_judge(ground, size["judge"]),
+            "worker dies": lambda: faults.dying_workers(ground, size["workers"]),
+            "Hub fails": lambda: faults.faulty_hub(hub, ground.draw, size["hub"]),
+        }.items():
+            found[kind] = _told(kind, tally())
+    injected = sum(its.injected for its in found.values())
+    return {
+        "faults_injected": injected,
+        "faults_survived_share": sum(its.survived for its in found.values()) / injected,
+        "rows_lost": sum(its.rows_lost for its in found.values()),
+        "faults": {
+            kind: {"injected": its.injected, "survived": its.survived, "rows_lost": its.rows_lost, "notes": list(its.notes)}
+            for kind, its in found.items()
+        },
+        "seed": SEED,
+    }  # fmt: skip
+
+
+def _told(kind: str, tally: Any) -> Any:
+    print(f"{kind}: {tally.survived} of {tally.injected} survived, {tally.rows_lost} rows lost", *tally.notes, sep="\n  ", flush=True)
+    return tally
