@@ -81,6 +81,7 @@ class Arms:
         if known.get("key") == key and "flops" in known:
             return {**known, "arm": arm}
         logger.info("Training %s, seed %d, on %d rows.", arm, seed, selection.num_kept)
+        (folder / "result.json").unlink(missing_ok=True)  # the model beside it is about to be another
         began = time.monotonic()
         callbacks = self._callbacks(folder, shared)
         trained = train.target.train(selection.kept, self.recipe.pool.labels, folder / "model", seed, callbacks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -283,9 +284,12 @@ def _bring(earlier: Path, place: Path) -> None:
     """Copy what `datasel run` or `score` of a recipe has finished; a run keys all of it, so that what is stale is not used."""
     if place.exists() or not (earlier / "scores" / "done.json").is_file():
         return
+    partial = place.with_name(f"{place.name}.partial")  # a copy that was stopped half-way is none
+    shutil.rmtree(partial, ignore_errors=True)
     for part in ("scores", "warm_up"):
         if (earlier / part).is_dir():
-            shutil.copytree(earlier / part, place / part)
+            shutil.copytree(earlier / part, partial / part)
+    os.replace(partial, place)
 
 
 def _overlap(selections: Mapping[str, Selection]) -> dict[str, dict[str, float]]:

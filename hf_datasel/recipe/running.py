@@ -89,6 +89,8 @@ class Run:
         known = {content for row_id, content in zip(self.pool["row_id"], self.contents, strict=True) if row_id in seen}
         scored = scored.add_column(SEEN, [content in known for content in self.contents])  # copies are known as well
         columns = ["row_id", *(name for scorer in scorers for name in written(scorer)), SEEN]
+        # Before the scores are replaced: it must never vouch for others than those beside it.
+        (folder / "done.json").unlink(missing_ok=True)
         scored.select_columns(columns).to_parquet(str(folder / "scores.parquet"))
         write_json(
             folder / "done.json",

@@ -198,6 +198,25 @@ def test_scores_of_an_earlier_run_are_not_computed_again(files, tmp_path, monkey
         Comparison({"longest": other}, tmp_path / "other").runs["longest"].scored()
 
 
+def test_a_copy_of_an_earlier_run_that_was_stopped_half_way_is_made_again(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (recipe,) = load_recipes(files[:1]).values()
+    first = Run(recipe, Path("runs/longest")).scored()["response_length"][:]
+    copy = shutil.copy2
+
+    def stop(source, target, **options):  # folders are listed in any order: the record may come first
+        copy(Path(source).parent / "done.json", Path(target).parent / "done.json")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, stop, False, False))
+    with pytest.raises(KeyboardInterrupt):
+        _ = Comparison({"longest": recipe}, tmp_path / "study").runs
+    monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, copy, False, False))
+    study = Comparison({"longest": recipe}, tmp_path / "study")
+    assert study.runs["longest"].scored()["response_length"][:] == first
+    assert (study.runs["longest"].folder / "scores" / "journal.sqlite").is_file()
+
+
 def test_recipes_that_differ_in_more_than_rows_are_refused(files, tmp_path):
     other = write_recipe(files[0].parent, "other", {"Random": {"fraction": 0.5}}, seeds=[0])
     with pytest.raises(BadRecipe, match=r"`other` has another train section than `longest`.*seeds \[0\] instead of"):

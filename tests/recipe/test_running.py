@@ -78,6 +78,42 @@ def test_training_is_repeated_for_other_weights_settings_or_evaluation_and_only_
     assert changed[0] != elsewhere[0] and changed[1] != elsewhere[1]
 
 
+def stopped_at(monkeypatch, place):
+    """The next call of what is at `place` never comes back."""
+
+    def stop(*_, **__):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, stop)
+
+
+def test_a_run_stopped_between_scores_and_their_record_is_not_taken_for_the_one_before(sections, tmp_path, monkeypatch):
+    assert run(sections, tmp_path).scored()["response_length"][:] == [1, 2, 3, 4, 5]
+    pool = (tmp_path / "pool.jsonl").read_text()
+    rows = [json.loads(line) for line in pool.splitlines()]
+    write(tmp_path / "pool.jsonl", [{**row, "completion": 2 * row["completion"]} for row in rows])
+    stopped_at(monkeypatch, "hf_datasel.recipe.running.write_json")
+    with pytest.raises(KeyboardInterrupt):
+        run(sections, tmp_path).scored()
+    (tmp_path / "pool.jsonl").write_text(pool)  # the recipe of before: what lies there now is not its
+    assert run(sections, tmp_path).scored()["response_length"][:] == [1, 2, 3, 4, 5]
+
+
+def test_a_training_stopped_before_its_result_is_not_taken_for_the_one_before(sections, tmp_path, monkeypatch):
+    model = tmp_path / "run/training/selected/seed-0/model/model.safetensors"
+    run(sections, tmp_path).trained()
+    first = model.read_bytes()
+    sections["train"]["target"]["sft"]["learning_rate"] = 1e-2
+    stopped_at(monkeypatch, "hf_datasel.recipe.arms.Arms._measure")
+    with pytest.raises(KeyboardInterrupt):
+        run(sections, tmp_path).trained()
+    assert model.read_bytes() != first
+    del sections["train"]["target"]["sft"]["learning_rate"]
+    run(sections, tmp_path).trained()
+    assert model.read_bytes() == first
+
+
 def test_a_recipe_without_training_still_gives_a_card(sections, tmp_path):
     del sections["train"]
     text = run(sections, tmp_path).report(train=False)
