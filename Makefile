@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart test lint unit style peers browser clean
+.PHONY: help env quickstart check test lint unit slow style peers browser clean
 
 help:  ## show the targets
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,9 @@ env: $(READY)  ## create .venv with everything, at the versions of constraints.t
 quickstart: $(READY)  ## score, select and train on real rows; about three minutes on two idle cores
 	$(BIN)/datasel run recipes/quickstart.yaml --output-dir runs/quickstart
 
-test: lint unit  ## everything CI runs
+check: test slow  ## everything CI runs
+
+test: lint unit  ## style, types and all tests but the slow ones; under six minutes on two cores
 
 lint: $(READY)  ## style, types and import direction
 	$(BIN)/ruff check .
@@ -32,8 +34,11 @@ lint: $(READY)  ## style, types and import direction
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(READY) browser  ## tests and docstring examples
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+unit: $(READY) browser  ## tests and docstring examples, but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: $(READY)  ## tests that take more than ten seconds each: processes that are killed, torchrun, Ray, whole runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 browser: $(BROWSER)  ## Chromium for the tests of the report page; where it cannot be had they are skipped, and say so
 

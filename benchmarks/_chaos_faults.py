@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -134,7 +135,7 @@ def faulty_judge(ground: Ground, rounds: int) -> Tally:
         ground.finish(task, here)  # may end well or not: rows without a reply have no score, and say so
         for path in here.glob("*.yaml"):
             path.write_text(path.read_text().replace(faulty.url, ground.judge))
-        made_up = [row for row, its in _of(task, here).items() if "'ok'" in its and its != expected.get(row)]
+        made_up = [row for row, its in _of(task, here).items() if "'ok'" in its and _judged(its) != _judged(expected.get(row))]
         # Where a judge is asked does not decide what it says: the journal answers for the rows that were judged.
         wrong = ground.finish(task, here)
         faulty.close()
@@ -145,6 +146,11 @@ def faulty_judge(ground: Ground, rounds: int) -> Tally:
         lost += len(missing)
         notes += [f"judge, round {number}: {wrong} {missing[:3]} {made_up[:3]}"] if wrong or missing or made_up else []
     return Tally(injected, survived, lost, tuple(notes))
+
+
+def _judged(row: str | None) -> str:
+    """A row's results without how often the judge had to be asked."""
+    return re.sub(r"'judge_calls': [^,}]+", "", row or "")
 
 
 def _of(task: Any, place: Path) -> dict[str, str]:
@@ -163,26 +169,31 @@ exit $code
 """
 
 
-def full_disk(ground: Ground, sizes: tuple[str, ...]) -> Tally:
-    """A real file system, as small as that: the run ends with our own error, and goes on when there is room."""
+def full_disk(ground: Ground, rounds: int) -> Tally:
+    """A real file system, too small by a share that is drawn: the run ends with our error, and goes on when there is room."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:  # noqa: S607
         return Tally(0, 0, 0, ("full disk: not injected, as this machine allows no mount in a namespace of one's own",))
     task = tasks.TASKS["scoring"]
     place = ground.folder / "disk"
     wrong = ground.finish(task, place / "whole")
     expected = {} if wrong else task.found(place / "whole")
-    survived, lost, notes = 0, 0, [wrong] if wrong else []
-    for size in sizes:
-        here, disk, home = place / f"room-{size}", place / f"disk-{size}", place / f"home-{size}"
+    injected, survived, lost, notes = 0, 0, 0, [wrong] if wrong else []
+    used = sum(path.stat().st_size for path in (place / "whole").rglob("*"))
+    for number in range(rounds):
+        here, disk = place / f"room-{number}", place / f"disk-{number}"
+        size = int(used * float(ground.draw.uniform(0.3, 1)))
         tasks.write(task, here, ground.judge)
         disk.mkdir()
         command = [sys.executable, "-m", "hf_datasel.cli", *tasks.arguments(task, disk, "one")]
         script = FULL.format(size=size)
-        environment = {**os.environ, "LOG": str(here / "log.txt"), "OUT": str(here / "run"), "DISK": str(disk), "HF_HOME": str(home)}
+        environment = {**os.environ, "LOG": str(here / "log.txt"), "OUT": str(here / "run"), "DISK": str(disk), "HF_HOME": str(disk / "home")}
         done = subprocess.run(  # noqa: S603
             ["unshare", "-rm", "sh", "-c", script, "sh", str(disk), str(here), os.getcwd(), *command],  # noqa: S607
             env=environment, check=False, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
+        if done.returncode == 0:
+            continue  # there was room
+        injected += 1
         said = (here / "log.txt").read_text(errors="replace")
         ours = done.returncode == 1 and "Traceback" not in said and "datasel: " in said
         wrong = ground.finish(task, here)
@@ -191,9 +202,9 @@ def full_disk(ground: Ground, sizes: tuple[str, ...]) -> Tally:
         survived += ours and not wrong and not missing
         lost += len(missing)
         if not ours:
-            notes.append(f"full disk of {size}: exit code {done.returncode}: {said[-500:]} {done.stderr[-300:]}")
-        notes += [f"full disk of {size}: {wrong or missing[:3]}"] if wrong or missing else []
-    return Tally(len(sizes), survived, lost, tuple(notes))
+            notes.append(f"full disk of {size} bytes: exit code {done.returncode}: {said[-500:]} {done.stderr[-300:]}")
+        notes += [f"full disk of {size} bytes: {wrong or missing[:3]}"] if wrong or missing else []
+    return Tally(injected, survived, lost, tuple(notes))
 
 
 def torn_journal(ground: Ground, rounds: int) -> Tally:

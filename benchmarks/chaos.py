@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 
-QUICK = {"kills": 4, "hub": 40, "judge": 2, "disk": ("1m", "3m"), "torn": 3, "together": 1, "workers": ("ray",), "inputs": 20_000}
+QUICK = {"kills": 4, "hub": 40, "judge": 2, "disk": 3, "torn": 3, "together": 1, "workers": ("ray",), "inputs": 20_000}
 FULL = {
-    "kills": 25, "hub": 400, "judge": 8, "disk": ("500k", "1m", "2m", "3m", "4m"), "torn": 12, "together": 5,
+    "kills": 25, "hub": 400, "judge": 8, "disk": 16, "torn": 12, "together": 5,
     "workers": ("ray", "torchrun"), "inputs": 200_000,
 }  # fmt: skip
 SEED = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -37,12 +38,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DataselError as error:
         print(f"datasel: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        print(
+            f"datasel: the disk is full. What is finished is kept in {arguments.output_dir}: free some space, and the same "
+            f"command goes on from there. (TMPDIR and HF_HOME, where libraries write too, may be on another disk.)",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(
             f"\ndatasel: stopped. What is finished is kept in {arguments.output_dir}: the same command goes on from there.",
             file=sys.stderr,
         )
         return 130
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is that nothing can be written any more. Some libraries only say so."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def parser() -> argparse.ArgumentParser:

@@ -194,6 +194,7 @@ def test_an_empty_pool_is_one_message(recipe, capsys):
     assert "empty.jsonl' cannot be read: '" in (said := capsys.readouterr().err) and "empty.jsonl' is empty" in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_scoring_loses_nothing(recipe, tmp_path):
     """SIGINT once some rows are journalled; the second run scores only the others and ends the same."""
     import sqlite3

@@ -70,6 +70,7 @@ def test_the_python_of_the_page_on_goals_runs(tmp_path):
     assert any(line.startswith("  met   modality at least") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_tutorial_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text("utf-8"), flags=re.DOTALL)

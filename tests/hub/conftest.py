@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+import types
 from typing import Any
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import _http
+
+from hf_datasel.hub import client
 
 from .server import LoopbackHub
 
@@ -16,6 +21,14 @@ API = HfApi()
 
 def add(path: str, content: bytes) -> CommitOperationAdd:
     return CommitOperationAdd(path, content)
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between attempts: ours, and those of the Hub's own client."""
+    monkeypatch.setattr(client, "SECONDS", 0.01)
+    short = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, 0.01))})
+    monkeypatch.setattr(_http, "time", short)
 
 
 @pytest.fixture

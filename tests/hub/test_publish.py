@@ -18,11 +18,6 @@ REPO = "tester/curated"
 GSM8K = Source("openai/gsm8k", revision="e53f048", license="mit")
 
 
-@pytest.fixture(autouse=True)
-def no_long_waits(monkeypatch):
-    monkeypatch.setattr(client, "SECONDS", 0.01)
-
-
 @pytest.fixture(scope="module")
 def scored(real_rows):
     rows = real_rows("pool.jsonl", 40)

@@ -15,16 +15,10 @@ from transformers import AutoModelForCausalLM
 from hf_datasel import Published, load_selection, publish_model
 from hf_datasel.cli import main
 from hf_datasel.errors import PublishError
-from hf_datasel.hub import client
 from hf_datasel.recipe import Run, load_recipe
 
 
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
-
-
-@pytest.fixture(autouse=True)
-def no_long_waits(monkeypatch):
-    monkeypatch.setattr(client, "SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +47,7 @@ def weights(folder):
     return AutoModelForCausalLM.from_pretrained(folder).state_dict()
 
 
+@pytest.mark.slow
 def test_publish_load_apply_and_train_over_http(hub, recipe, tmp_path):
     folder = recipe.parent / "run"
     assert main(["publish", str(recipe), "--output-dir", str(folder)]) == 0

@@ -70,6 +70,7 @@ for _ in range(kills):
 """
 
 
+@pytest.mark.slow
 def test_killed_at_twenty_random_points_it_ends_with_the_identical_result(
     tiny_model, anchors, rows, tmp_path, monkeypatch
 ):

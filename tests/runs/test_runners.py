@@ -29,6 +29,7 @@ def rows(real_rows):
 
 
 @pytest.mark.parametrize("runner", ["torchrun", "ray"])
+@pytest.mark.slow
 def test_two_workers_give_what_one_gives(tiny_model, anchors, rows, tmp_path, small_chunks, runner):
     if runner == "ray":
         pytest.importorskip("ray")
@@ -68,6 +69,7 @@ class DiesOnce:
         }
 
 
+@pytest.mark.slow
 def test_ray_restarts_an_actor_that_dies(tmp_path, small_chunks):
     pytest.importorskip("ray")
     pool = Dataset.from_dict({"text": ["x" * n for n in range(40)] + ["die"] + ["x" * n for n in range(41, 60)]})
@@ -78,6 +80,7 @@ def test_ray_restarts_an_actor_that_dies(tmp_path, small_chunks):
     assert scored["length"][:] == [float(len(text)) for text in pool["text"]]
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_is_said_and_the_next_run_goes_on(tiny_model, rows, tmp_path, small_chunks):
     scorer = Perplexity(Proxy(tiny_model))
     first = score(rows, scorer, journal=tmp_path / "journal.sqlite", runner="torchrun", processes=2)
@@ -96,6 +99,7 @@ def test_a_worker_that_fails_is_said_and_the_next_run_goes_on(tiny_model, rows, 
     assert all(path.stat().st_mtime_ns == times[path] for path in lost if path != lost[1])
 
 
+@pytest.mark.slow
 def test_the_command_line_names_them(tmp_path, tiny_model, rows):
     import json
 

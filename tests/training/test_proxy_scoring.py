@@ -374,6 +374,7 @@ def torchrun(tiny, folder, scored):
     assert done.returncode == 0, done.stderr[-20000:]
 
 
+@pytest.mark.slow
 def test_two_ranks_share_the_pool_and_train_the_same(tiny, tmp_path):
     torchrun(tiny, tmp_path / "without", "no")
     torchrun(tiny, tmp_path / "with", "yes")
