@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ REQUESTS = (
 )  # fmt: skip
 KINDS: tuple[dict[str, Any], ...] = (
     {"status": 409}, {"status": 412}, {"status": 429, "headers": {"Retry-After": "0"}}, {"status": 500}, {"status": 503},
-    {"status": 500, "after": True}, {"cut": True}, {"cut_upload": True}, {"delay": 3.0},
+    {"status": 500, "after": True}, {"cut": True}, {"cut_upload": True}, {"delay": 1.5},
 )  # fmt: skip
 
 
@@ -67,13 +68,16 @@ def seen(hub: Any, ground: Ground, done: bool) -> str:
 
 def faulty_hub(hub: Any, draw: np.random.Generator, rounds: int) -> Tally:
     """One to four faults drawn for each publication, one to three times in a row; a second run if the first gives up."""
+    from datasets import Dataset
+    from huggingface_hub.utils import _http
+
     from hf_datasel import ResponseLength, Source, TopFraction, publish, score, select
     from hf_datasel.errors import PublishError
     from hf_datasel.hub import client
 
     logging.getLogger("hf_datasel").setLevel("CRITICAL")
-    client.SECONDS = 0.01  # between attempts
-    from datasets import Dataset
+    client.SECONDS = 0.01  # between attempts; so do the Hub's own client's
+    _http.time = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, 0.01))})
 
     pool = Dataset.from_list([{key: row[key] for key in ("prompt", "completion")} for row in tasks.rows("pool.jsonl", 60)])
     selection = select(score(pool, ResponseLength()), TopFraction("response_length", 0.25))
@@ -238,7 +242,7 @@ def _tear(journal: Path, draw: np.random.Generator, number: int) -> None:
     if number % 3 == 0:
         held = held[: int(draw.integers(0, len(held) + 1))]
     elif number % 3 == 1 and held:
-        for at in draw.integers(0, len(held), 200):
+        for at in draw.integers(0, len(held), int(draw.choice([1, 10, 200]))):
             held[at] = int(draw.integers(256))
     else:
         held = bytearray(draw.bytes(4096))

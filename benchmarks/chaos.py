@@ -33,6 +33,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     from tests.hub.environment import serve_this_process
 
     hub = serve_this_process()
+    os.environ.update(HF_HUB_DOWNLOAD_TIMEOUT="1", HF_HUB_ETAG_TIMEOUT="1")
     from benchmarks import _chaos_faults as faults
     from benchmarks import _chaos_kills as killing
     from benchmarks._chaos_tasks import TASKS

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 SECONDS_TO_WAIT = 60
 VARIABLE = "HF_DATASEL_JOURNAL"
 OFF = "off"
+SEAL = 16  # characters of the checksum before a row's columns
 
 
 class Journal:
@@ -66,14 +67,19 @@ class Journal:
             time.sleep(0.05)
 
     def get(self, spec: Mapping[str, Any], digests: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The finished ones among the rows named by `digests`, with their columns."""
-        key, found = spec_key(spec), {}
+        """The finished ones among the rows named by `digests`, with their columns; not those that are damaged."""
+        key, kept = spec_key(spec), {}
         with self._using() as connection:
             for start in range(0, len(digests), 500):
                 some = list(digests[start : start + 500])
                 query = f"select row, columns from rows where scorer = ? and row in ({','.join('?' * len(some))})"  # noqa: S608 (placeholders only)
-                found.update({row: json.loads(columns) for row, columns in connection.execute(query, (key, *some))})
-        return found
+                kept.update(dict(connection.execute(query, (key, *some))))
+            # SQLite sees a file whose structure is broken, not a number in it that has become another.
+            damaged = {row for row, sealed in kept.items() if sealed != _sealed(key, row, str(sealed)[SEAL:])}
+            if damaged:
+                logger.warning("The journal %s holds %d damaged rows: they are scored again.", self.path, len(damaged))
+                connection.executemany("delete from rows where scorer = ? and row = ?", [(key, row) for row in damaged])
+        return {row: json.loads(sealed[SEAL:]) for row, sealed in kept.items() if row not in damaged}
 
     def put(self, spec: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep the columns of finished rows; safe from a kill when this returns. Floats keep every bit, NaN included.
@@ -81,7 +87,7 @@ class Journal:
         A row that is there already stays as it is: copies of a row share the first one's numbers to the last bit.
         """
         key = spec_key(spec)
-        records = [(key, digest, json.dumps(dict(columns))) for digest, columns in rows.items()]
+        records = [(key, row, _sealed(key, row, json.dumps(dict(columns)))) for row, columns in rows.items()]
         with self._using() as connection:
             connection.executemany("insert or ignore into rows values (?, ?, ?)", records)
 
@@ -159,6 +165,11 @@ def spec_key(spec: Mapping[str, Any]) -> str:
     """
     canonical = json.dumps(spec, sort_keys=True, default=list)
     return blake2b(canonical.encode(), digest_size=12).hexdigest()
+
+
+def _sealed(key: str, row: str, text: str) -> str:
+    """A row's columns behind their checksum, which is of their place as well."""
+    return blake2b(f"{key} {row} {text}".encode(), digest_size=SEAL // 2).hexdigest() + text
 
 
 _SOUND: dict[str, tuple[int, ...]] = {}  # by path: journals this process has read through, as it left them

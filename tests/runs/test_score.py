@@ -1,5 +1,6 @@
 """The verb `score`: what a plain map gives, and nothing lost when a run is stopped."""
 
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -106,6 +107,19 @@ def test_the_journal_keeps_every_bit(tmp_path):
     found = Journal(tmp_path / "journal.sqlite").get({"scorer": "x"}, ["a", "b", "c"])
     assert found["a"] == values["a"] and np.isnan(found["b"]["score"]) and set(found) == {"a", "b"}
     assert journal.get({"scorer": "x", "learning_rate": 1}, ["a"]) == {}
+
+
+def test_a_number_that_has_become_another_on_disk_is_scored_again(tmp_path, caplog):
+    path = tmp_path / "journal.sqlite"
+    rows = {row: {"score": 1.25} for row in "abc"}
+    Journal(path).put({"scorer": "x"}, rows)
+    with sqlite3.connect(path) as connection:
+        connection.execute("update rows set columns = replace(columns, '1.25', '7.25') where row = 'a'")
+        connection.execute("update rows set columns = (select columns from rows where row = 'c') where row = 'b'")
+    assert Journal(path).get({"scorer": "x"}, list("abc")) == {"c": {"score": 1.25}}
+    assert "holds 2 damaged rows: they are scored again" in caplog.text
+    Journal(path).put({"scorer": "x"}, rows)
+    assert Journal(path).get({"scorer": "x"}, list("abc")) == rows
 
 
 @pytest.mark.parametrize("damage", ["no database at all", "a page overwritten"])
