@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import get_session
 from huggingface_hub.utils._validators import validate_repo_id
 
 from hf_datasel.errors import PublishError
@@ -23,6 +25,7 @@ Answer = TypeVar("Answer")
 PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
 CONNECTION_ERRORS = frozenset({"TransportError", "ConnectionError", "TimeoutError", "ProtocolError"})
 ATTEMPTS = 6
+SILENCE = 300.0  # seconds without a byte after which a connection counts as broken; a large commit takes the Hub its time
 SECONDS = 1.0  # before the second attempt; doubled before each further one
 
 
@@ -77,7 +80,8 @@ def retried(call: Callable[[], Answer], what: str, passing: frozenset[int] = PAS
     attempt = 1
     while True:
         try:
-            return call()
+            with _no_endless_silence():
+                return call()
         except Exception as error:  # noqa: BLE001 (told apart below; the client's own classes vary)
             failed = explained(error, what)
             asked, again = _asked_for(error), attempt < ATTEMPTS and _passes(error, passing)
@@ -87,6 +91,19 @@ def retried(call: Callable[[], Answer], what: str, passing: frozenset[int] = PAS
         attempt += 1
         logger.warning("%s Attempt %d in %.1f s.", str(failed).split(". ")[0] + ".", attempt, wait)
         time.sleep(wait)
+
+
+@contextlib.contextmanager
+def _no_endless_silence() -> Iterator[None]:
+    """The Hub's client waits for ever for an answer, unless its user chose otherwise."""
+    session = get_session()
+    chosen = session.timeout
+    if chosen.read is None:
+        session.timeout = SILENCE
+    try:
+        yield
+    finally:
+        session.timeout = chosen
 
 
 def explained(error: Exception, what: str) -> PublishError:

@@ -234,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         state = hub.state
         fault = hub.take_fault(self.command, target)
         if fault and fault.cut_upload:
-            self.rfile.read(max(1, int(self.headers.get("Content-Length", 2)) // 2))
+            self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
             state.log.append((self.command, target, 0))
             self.hang_up()
             return

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard, HfApi
+from huggingface_hub.utils import get_session
 
 from hf_datasel import Random, Source, TopFraction, load_selection, publish, select
 from hf_datasel.errors import DataselError, PublishError
@@ -138,6 +139,17 @@ def test_each_fault_once_ends_with_one_good_revision(hub, selection, name):
     assert len(commits(hub)) == 2
     assert commits(hub)[-1].oid == done.commit
     is_whole(hub, selection, done)
+
+
+@pytest.mark.parametrize("path", ["/commit/main", "/commit/datasel-", "/tree/", "/api/repos/create"])
+def test_a_hub_that_falls_silent_is_not_waited_for_for_ever(hub, selection, monkeypatch, caplog, path):
+    monkeypatch.setattr(client, "SILENCE", 0.3)
+    fault = hub.fail("GET|POST", path, delay=2.0)
+    done = send(selection, hub)
+    assert fault.times == 0 and "ReadTimeout" in caplog.text and "Attempt 2 in" in caplog.text
+    assert len(commits(hub)) == 2
+    is_whole(hub, selection, done)
+    assert get_session().timeout.read is None  # the user's own calls wait as they did
 
 
 def test_all_faults_at_once_too(hub, selection, monkeypatch):
