@@ -141,7 +141,7 @@ def test_each_fault_once_ends_with_one_good_revision(hub, selection, name):
     is_whole(hub, selection, done)
 
 
-@pytest.mark.parametrize("path", ["/commit/main", "/commit/datasel-", "/tree/", "/api/repos/create"])
+@pytest.mark.parametrize("path", ["/commit/main", "/commit/datasel-", "/branch/", "/api/repos/create"])
 def test_a_hub_that_falls_silent_is_not_waited_for_for_ever(hub, selection, monkeypatch, caplog, path):
     monkeypatch.setattr(client, "SILENCE", 0.3)
     fault = hub.fail("GET|POST", path, delay=2.0)
