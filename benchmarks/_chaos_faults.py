@@ -53,7 +53,11 @@ def whole(hub: Any, ids: list[str]) -> str:
         return f"published {commits - 1} times"
     kept = load_dataset(REPO, split="train", token=hub.token)["row_id"][:]
     found = load_selection(REPO, token=hub.token).ids
-    return "" if kept == ids == found else f"{len(kept)} rows and {len(found)} ids on the Hub, expected the {len(ids)} kept"
+    return (
+        ""
+        if kept == ids == found
+        else f"{len(kept)} rows and {len(found)} ids on the Hub, expected the {len(ids)} kept"
+    )
 
 
 def seen(hub: Any, ground: Ground, done: bool) -> str:
@@ -80,7 +84,9 @@ def faulty_hub(hub: Any, draw: np.random.Generator, rounds: int) -> Tally:
     client.SECONDS = 0.01  # between attempts; so do the Hub's own client's
     _http.time = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, 0.01))})
 
-    pool = Dataset.from_list([{key: row[key] for key in ("prompt", "completion")} for row in tasks.rows("pool.jsonl", 60)])
+    pool = Dataset.from_list(
+        [{key: row[key] for key in ("prompt", "completion")} for row in tasks.rows("pool.jsonl", 60)]
+    )
     selection = select(score(pool, ResponseLength()), TopFraction("response_length", 0.25))
     injected = survived = 0
     notes: list[str] = []
@@ -95,7 +101,9 @@ def faulty_hub(hub: Any, draw: np.random.Generator, rounds: int) -> Tally:
         said = "never ended well"
         for _ in range(6):
             try:
-                publish(selection, REPO, "top", sources=[Source("a/pool", license="mit")], token=hub.token, plots=False)
+                publish(
+                    selection, REPO, "top", sources=[Source("a/pool", license="mit")], token=hub.token, plots=False
+                )
                 said = ""
                 break
             except PublishError as error:
@@ -140,7 +148,9 @@ def faulty_judge(ground: Ground, rounds: int) -> Tally:
         ground.finish(task, here)  # may end well or not: rows without a reply have no score, and say so
         for path in here.glob("*.yaml"):
             path.write_text(path.read_text().replace(faulty.url, ground.judge))
-        made_up = [row for row, its in _of(task, here).items() if "'ok'" in its and _judged(its) != _judged(expected.get(row))]
+        made_up = [
+            row for row, its in _of(task, here).items() if "'ok'" in its and _judged(its) != _judged(expected.get(row))
+        ]
         # Where a judge is asked does not decide what it says: the journal answers for the rows that were judged.
         wrong = ground.finish(task, here)
         faulty.close()
@@ -177,7 +187,9 @@ exit $code
 def full_disk(ground: Ground, rounds: int) -> Tally:
     """A real file system, too small by a share that is drawn: the run ends with our error, and goes on when there is room."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:  # noqa: S607
-        return Tally(0, 0, 0, ("full disk: not injected, as this machine allows no mount in a namespace of one's own",))
+        return Tally(
+            0, 0, 0, ("full disk: not injected, as this machine allows no mount in a namespace of one's own",)
+        )
     task = tasks.TASKS["scoring"]
     place = ground.folder / "disk"
     wrong = ground.finish(task, place / "whole")
@@ -191,7 +203,13 @@ def full_disk(ground: Ground, rounds: int) -> Tally:
         disk.mkdir()
         command = [sys.executable, "-m", "hf_datasel.cli", *tasks.arguments(task, disk, "one")]
         script = FULL.format(size=size)
-        environment = {**os.environ, "LOG": str(here / "log.txt"), "OUT": str(here / "run"), "DISK": str(disk), "HF_HOME": str(disk / "home")}
+        environment = {
+            **os.environ,
+            "LOG": str(here / "log.txt"),
+            "OUT": str(here / "run"),
+            "DISK": str(disk),
+            "HF_HOME": str(disk / "home"),
+        }
         done = subprocess.run(  # noqa: S603
             ["unshare", "-rm", "sh", "-c", script, "sh", str(disk), str(here), os.getcwd(), *command],  # noqa: S607
             env=environment, check=False, capture_output=True, text=True, timeout=300,
@@ -282,14 +300,18 @@ def dying_workers(ground: Ground, runners: tuple[str, ...]) -> Tally:
     for runner in runners:
         log = here / f"{runner}.log"
         with log.open("wb") as file:
-            running = subprocess.Popen(command(runner), env=environment, stdout=file, stderr=file, start_new_session=True)  # noqa: S603
+            running = subprocess.Popen(
+                command(runner), env=environment, stdout=file, stderr=file, start_new_session=True
+            )
             victim = _victim(running, here / runner, runner)
             if victim is not None:
                 injected += 1
                 os.kill(victim, signal.SIGKILL)
             code = running.wait(PATIENCE)
             if code and runner == "torchrun":  # which ends when one of its processes does, and says so
-                code = subprocess.run(command(runner), env=environment, stdout=file, stderr=file, check=False, timeout=PATIENCE).returncode  # noqa: S603
+                code = subprocess.run(
+                    command(runner), env=environment, stdout=file, stderr=file, check=False, timeout=PATIENCE
+                ).returncode
         place = here / f"{runner}.json"
         found = json.loads(place.read_text()) if code == 0 and place.is_file() else {}
         missing = [row for row, its in expected.items() if found.get(row) != its]

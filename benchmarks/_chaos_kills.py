@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _chaos_tasks as tasks
-from benchmarks._chaos_tasks import Rows, Task
+from benchmarks._chaos_tasks import Task
 
 
 PATIENCE = 300.0  # seconds for work that takes a few: what takes longer hangs
@@ -73,7 +73,11 @@ class Ground:
 
 
 def kills(
-    ground: Ground, name: str, least: int, before: Callable[[], None] | None = None, look: Callable[[bool], str] | None = None
+    ground: Ground,
+    name: str,
+    least: int,
+    before: Callable[[], None] | None = None,
+    look: Callable[[bool], str] | None = None,
 ) -> Tally:
     """Kill a task at least so many times, over several rounds; compare what each round ends with.
 
@@ -106,7 +110,11 @@ def kills(
         wrong = ground.finish(task, here) or (look(True) if look else "")
         found = {} if wrong else task.found(here)
         missing = [row for row, its in expected.items() if found.get(row) != its]
-        problems = [*seen.problems, *([wrong] if wrong else []), *([f"{len(missing)} results differ"] if missing else [])]
+        problems = [
+            *seen.problems,
+            *([wrong] if wrong else []),
+            *([f"{len(missing)} results differ"] if missing else []),
+        ]
         injected += seen.kills
         survived += 0 if problems else seen.kills
         lost += len(missing)

@@ -103,7 +103,9 @@ def scores(folder: Path) -> Rows:
     """Every column of every row, to the last bit."""
     import pyarrow.parquet as pq
 
-    return {row["row_id"]: repr(row) for row in pq.read_table(folder / "run" / "scores" / "scores.parquet").to_pylist()}
+    return {
+        row["row_id"]: repr(row) for row in pq.read_table(folder / "run" / "scores" / "scores.parquet").to_pylist()
+    }
 
 
 def trained(folder: Path) -> Rows:
@@ -142,7 +144,13 @@ def _recipe(scorers: list[Any], select: Mapping[str, Any] = ANY, **others: Any) 
 
 OST = {"OneStepTrain": {"token_level": True}}
 WARMED = {"warm_up": {"steps": 3, "batch_size": 4, **STEPS}}
-JUDGE = {"LLMJudge": {"endpoint": {"model": "judge", "base_url": "JUDGE_URL", "concurrency": 4}, "rounds": 2, "temperature": 0.7}}
+JUDGE = {
+    "LLMJudge": {
+        "endpoint": {"model": "judge", "base_url": "JUDGE_URL", "concurrency": 4},
+        "rounds": 2,
+        "temperature": 0.7,
+    }
+}
 COIDO = {
     "CoIDO": {
         "embeddings": ["embedding"], "scores": ["response_length"], "fraction": 0.5, "clusters": 3, "neighbours": 6, "width": 8,
@@ -195,11 +203,12 @@ TASKS = {
 @functools.cache
 def _imported() -> None:
     """What the work needs, once, in the fork server."""
+    import importlib
+
     import tqdm
 
-    import hf_datasel.recipe.comparing
-    import hf_datasel.training.curve
-    import hf_datasel.training.target
+    for name in ("recipe.comparing", "training.curve", "training.target"):
+        importlib.import_module(f"hf_datasel.{name}")
     from hf_datasel import Labels, Proxy
 
     # tqdm's own lock is shared by forked processes: one that is killed while it draws would hang all that follow.

@@ -44,7 +44,9 @@ def run(quick: bool = False) -> dict[str, Any]:
         ground = killing.Ground(Path(folder), fair_judge().url, np.random.default_rng(SEED))
         found = {}
         for name in TASKS:
-            watch = {"before": hub.reset, "look": lambda done: faults.seen(hub, ground, done)} if name == "publish" else {}
+            watch = (
+                {"before": hub.reset, "look": lambda done: faults.seen(hub, ground, done)} if name == "publish" else {}
+            )
             found[f"kill -9: {name}"] = _told(name, killing.kills(ground, name, size["kills"], **watch))
         for kind, tally in {
             "two processes on one journal, one killed": lambda: killing.together(ground, size["together"]),
@@ -70,5 +72,10 @@ def run(quick: bool = False) -> dict[str, Any]:
 
 
 def _told(kind: str, tally: Any) -> Any:
-    print(f"{kind}: {tally.survived} of {tally.injected} survived, {tally.rows_lost} rows lost", *tally.notes, sep="\n  ", flush=True)
+    print(
+        f"{kind}: {tally.survived} of {tally.injected} survived, {tally.rows_lost} rows lost",
+        *tally.notes,
+        sep="\n  ",
+        flush=True,
+    )
     return tally

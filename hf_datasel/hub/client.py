@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi, get_session, get_token
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-from huggingface_hub.utils import get_session
 from huggingface_hub.utils._validators import validate_repo_id
 
 from hf_datasel.errors import PublishError
@@ -25,7 +24,9 @@ Answer = TypeVar("Answer")
 PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
 CONNECTION_ERRORS = frozenset({"TransportError", "ConnectionError", "TimeoutError", "ProtocolError"})
 ATTEMPTS = 6
-SILENCE = 300.0  # seconds without a byte after which a connection counts as broken; a large commit takes the Hub its time
+SILENCE = (
+    300.0  # seconds without a byte after which a connection counts as broken; a large commit takes the Hub its time
+)
 SECONDS = 1.0  # before the second attempt; doubled before each further one
 
 

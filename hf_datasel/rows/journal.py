@@ -78,7 +78,9 @@ class Journal:
             damaged = {row for row, sealed in kept.items() if sealed != _sealed(key, row, str(sealed)[SEAL:])}
             if damaged:
                 logger.warning("The journal %s holds %d damaged rows: they are scored again.", self.path, len(damaged))
-                connection.executemany("delete from rows where scorer = ? and row = ?", [(key, row) for row in damaged])
+                connection.executemany(
+                    "delete from rows where scorer = ? and row = ?", [(key, row) for row in damaged]
+                )
         return {row: json.loads(sealed[SEAL:]) for row, sealed in kept.items() if row not in damaged}
 
     def put(self, spec: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import Dataset, load_dataset
-from huggingface_hub import DatasetCard, HfApi
-from huggingface_hub.utils import get_session
+from huggingface_hub import DatasetCard, HfApi, get_session
 
 from hf_datasel import Random, Source, TopFraction, load_selection, publish, select
 from hf_datasel.errors import DataselError, PublishError

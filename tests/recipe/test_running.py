@@ -88,7 +88,9 @@ def stopped_at(monkeypatch, place):
     monkeypatch.setattr(place, stop)
 
 
-def test_a_run_stopped_between_scores_and_their_record_is_not_taken_for_the_one_before(sections, tmp_path, monkeypatch):
+def test_a_run_stopped_between_scores_and_their_record_is_not_taken_for_the_one_before(
+    sections, tmp_path, monkeypatch
+):
     assert run(sections, tmp_path).scored()["response_length"][:] == [1, 2, 3, 4, 5]
     pool = (tmp_path / "pool.jsonl").read_text()
     rows = [json.loads(line) for line in pool.splitlines()]
