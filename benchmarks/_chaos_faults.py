@@ -300,7 +300,7 @@ def dying_workers(ground: Ground, runners: tuple[str, ...]) -> Tally:
     for runner in runners:
         log = here / f"{runner}.log"
         with log.open("wb") as file:
-            running = subprocess.Popen(
+            running = subprocess.Popen(  # noqa: S603
                 command(runner), env=environment, stdout=file, stderr=file, start_new_session=True
             )
             victim = _victim(running, here / runner, runner)
@@ -309,7 +309,7 @@ def dying_workers(ground: Ground, runners: tuple[str, ...]) -> Tally:
                 os.kill(victim, signal.SIGKILL)
             code = running.wait(PATIENCE)
             if code and runner == "torchrun":  # which ends when one of its processes does, and says so
-                code = subprocess.run(
+                code = subprocess.run(  # noqa: S603
                     command(runner), env=environment, stdout=file, stderr=file, check=False, timeout=PATIENCE
                 ).returncode
         place = here / f"{runner}.json"

@@ -6,7 +6,7 @@ give, however often that was, is what `found` reads from the folder. The fork se
 
 from __future__ import annotations
 
-import functools
+import importlib
 import json
 import os
 import sys
@@ -200,11 +200,8 @@ TASKS = {
 }  # fmt: skip
 
 
-@functools.cache
 def _imported() -> None:
     """What the work needs, once, in the fork server."""
-    import importlib
-
     import tqdm
 
     for name in ("recipe.comparing", "training.curve", "training.target"):
