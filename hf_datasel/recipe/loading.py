@@ -28,6 +28,7 @@ from hf_datasel.recipe.schema import (
     Source,
     TrainSection,
 )
+from hf_datasel.recipe.tokens import refuse_tokens
 from hf_datasel.rows import Labels
 from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard
 
@@ -88,6 +89,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """Check and bind the sections of a recipe; relative files are looked up in `folder`."""
+    refuse_tokens(values, name)
     problems = Problems()
     for key in values:
         if key not in SECTIONS:

@@ -39,6 +39,7 @@ DECIDED: dict[str, str] = {
     "dataset_kwargs": "leave it out: it would skip the preparation that scores rely on",
     "chat_template_path": "save the template with the model's tokenizer, so that scores see it too",
     "push_to_hub": "leave it out and publish the folder afterwards",
+    "hub_token": "leave it out, it would be written into the run folder: log in with `hf auth login`, or set HF_TOKEN",
 }
 
 
