@@ -189,7 +189,8 @@ def _source_only(values: Any, folder: Path) -> Source | None:
 
 
 def _beside(source: Any, folder: Path) -> Any:
-    return replace(source, path=_local(source.path, folder))
+    root = None if source.media_root is None else str((folder / source.media_root).resolve())
+    return replace(source, path=_local(source.path, folder), media_root=root)
 
 
 def _local(path: str, folder: Path) -> str:
