@@ -197,7 +197,7 @@ def test_an_error_of_a_judge_carries_no_key(
     "url", [f"http://me:{KEY}@127.0.0.1/v1", f"http://127.0.0.1/v1?api_key={KEY}", f"http://{KEY}@127.0.0.1/v1"]
 )
 def test_a_key_in_an_address_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError, match="expected an address alone.*`key_variable`") as caught:
+    with pytest.raises(ValueError, match=r"expected an address alone.*`key_variable`") as caught:
         Endpoint("m", base_url=url)
     assert KEY not in str(caught.value)
 
