@@ -177,6 +177,9 @@ def sft_trainer(
     config = sft_config()
     from trl.trainer.sft_trainer import SFTTrainer
 
+    if isinstance(model, str):  # the trainer loads it, and would read a pickle where there are no safetensors
+        own = arguments.get("model_init_kwargs") or {}
+        arguments = {**arguments, "model_init_kwargs": {**own, "use_safetensors": True}}
     rows = _with_images(rows)
     images = [name for name in IMAGES if name in rows.column_names]
     if images and labels.dataset_text_field in rows.column_names and "messages" not in rows.column_names:
