@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart test lint unit style peers browser clean
+.PHONY: help env quickstart test lint unit style audit peers browser clean
 
 help:  ## show the targets
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,13 @@ $(BROWSER):
 style: $(READY)  ## rewrite files in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Not part of `test`: an advisory is news of the world, and may fail a change that has nothing to do with it.
+audit:  ## known faults in the versions of constraints.txt; says NOT AUDITED where nobody can be asked
+	@$(PYTHON) -m venv build/audit
+	@if build/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9' >build/audit.log 2>&1; \
+	then build/audit/bin/python tests/security/audit.py; \
+	else echo "NOT AUDITED: pip-audit could not be installed (see build/audit.log)."; fi
 
 peers: $(READY)  ## put the libraries that benchmarks compare with into build/peers, beside the environment
 	$(BIN)/python -m pip install --quiet --no-deps --target build/peers --upgrade -r benchmarks/peers.txt

@@ -60,7 +60,7 @@ def _torchrun(job: Path, digest: str, sources: list[Path], processes: int) -> No
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     # One thread each, unless told otherwise: together they fill the cores.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    done = subprocess.run([*launch, "-m", "hf_datasel.runs", str(job), digest], check=False, env=environment)  # noqa: S603
+    done = subprocess.run([*launch, "-m", "hf_datasel.runs", str(job), digest], check=False, env=environment)  # noqa: S603 (no shell)
     if done.returncode != 0:
         raise DataselError(
             f"`runner` 'torchrun' failed (exit code {done.returncode}); what a worker said is above. Run the same again: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -234,3 +235,22 @@ def test_no_root_allows_no_file(folder: Path) -> None:
     rows = Dataset.from_dict({"image": [str(folder / "pictures" / "cat.png")]})
     with pytest.raises(BadRow, match=r"expected media in the dataset: .*`roots`\.$"):
         refuse_media_outside(rows, [])
+
+
+def test_the_python_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (root / "docs" / "security.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 (our own page)
+    assert len(names["pool"]) == 600
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+\.py)`", page))
+    assert named <= {path.name for path in (root / "tests" / "security").iterdir()} and len(named) >= 6
+    assert (root / "tests" / "reports" / "test_page_markup.py").is_file()
