@@ -23,7 +23,7 @@ def with_adapter(model: Any, adapter: str, **options: Any) -> Any:
         DataselError: the adapter has no safetensors.
     """
     from peft import PeftModel
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     if Path(adapter).is_dir():
         found = (Path(adapter) / WEIGHTS).is_file()
