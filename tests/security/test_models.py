@@ -182,6 +182,19 @@ def test_states_and_features_are_tensors_alone(tiny_model: str, tmp_path: Path, 
         image_features._read(tmp_path / "features.pt", torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "fields"),
+    [("os", "mkdir", {"path": "MARKER"}), ("subprocess", "Popen", {"args": ["mkdir", "MARKER"]})],
+)
+def test_features_name_outputs_of_models_and_nothing_else(
+    module: str, name: str, fields: dict[str, Any], tmp_path: Path, marker: Path
+) -> None:
+    given = json.loads(json.dumps(fields).replace("MARKER", str(marker)))
+    torch.save({"module": module, "name": name, "fields": given}, tmp_path / "features.pt")
+    with pytest.raises(DataselError, match=f"which names {module}.{name}, expected an output of a model"):
+        image_features._read(tmp_path / "features.pt", torch.device("cpu"))
+
+
 APPLY = "!!python/object/apply:os.mkdir [{marker}]"
 
 
