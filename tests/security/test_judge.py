@@ -73,19 +73,29 @@ REPEATING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", ["rate", "verify"])
 @pytest.mark.parametrize("how", REPEATING)
-@pytest.mark.parametrize("place", ["prompt", "completion"])
-def test_a_judge_that_repeats_a_row_gives_no_score(serve: Any, how: str, mode: Any, place: str) -> None:
-    served = serve(REPEATING[how])
-    batch = {"prompt": ["Why?"] * len(ROWS), "completion": ["Because."] * len(ROWS)} | {place: ROWS}
-    found = LLMJudge(Endpoint("m", base_url=served.url), mode=mode, scale=(0, 5))(batch)
-    score, status = (
-        found["judge_rating" if mode == "rate" else "judge_verdict"],
-        found["judge_rating_status" if mode == "rate" else "judge_verdict_status"],
+def test_what_is_repeated_is_not_read(how: str) -> None:
+    for place in ("prompt", "completion"):
+        for text in ROWS:
+            messages = messages_of(
+                {"prompt": "Why?", "completion": "Because.", place: text}, read_prompt("judge_rate", "prompt")
+            )
+            assert messages is not None
+            body = {"messages": messages}
+            reply, asked = REPEATING[how](body), everything(body)
+            assert np.isnan(read_rating(reply, 0, 5, asked)), (text, reply)
+            assert np.isnan(read_verdict(reply, asked)), (text, reply)
+
+
+@pytest.mark.parametrize("mode", ["rate", "verify"])
+def test_a_judge_that_repeats_a_row_gives_no_score(serve: Any, mode: Any) -> None:
+    served = serve(inside)
+    found = LLMJudge(Endpoint("m", base_url=served.url), mode=mode, scale=(0, 5))(
+        {"prompt": ROWS, "completion": ROWS[::-1]}
     )
-    assert dict(zip(ROWS, status, strict=True)) == dict.fromkeys(ROWS, "unread")
-    assert np.isnan(score).all() and found["judge_unread"].tolist() == [1.0] * len(ROWS)
+    score = "judge_rating" if mode == "rate" else "judge_verdict"
+    assert dict(zip(ROWS, found[f"{score}_status"], strict=True)) == dict.fromkeys(ROWS, "unread")
+    assert np.isnan(found[score]).all() and found["judge_unread"].tolist() == [1.0] * len(ROWS)
 
 
 def test_a_judge_that_says_something_beside_what_it_repeats_is_read(serve: Any) -> None:
