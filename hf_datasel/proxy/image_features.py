@@ -80,7 +80,7 @@ def _plain(output: Any) -> Any:
 
 
 def _read(path: Path, device: torch.device) -> Any:
-    from transformers.utils import ModelOutput
+    from transformers.utils.generic import ModelOutput
 
     try:
         found = torch.load(path, map_location=device, weights_only=True)
