@@ -200,7 +200,10 @@ def _overrides(given: Sequence[str]) -> dict[str, Any]:
         place, equals, value = item.partition("=")
         if not equals:
             raise DataselError(f"`--set` is {item!r}, expected PLACE=VALUE, such as score.proxy.dtype=float64.")
-        overrides[place] = yaml.safe_load(value)
+        try:
+            overrides[place] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DataselError(f"`--set` is {item!r}, expected PLACE=VALUE with a value in YAML ({error}).") from error
     return overrides
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+import yaml
 from jinja2 import Environment, StrictUndefined
+
+
+# What Markdown would read as a link, a picture, code or emphasis; an underscore within a word is none.
+MARKUP = re.compile(r"[\\`\[\]*~$]|(?<!\w)_|_(?!\w)")
 
 
 def render_card(results: Mapping[str, Any]) -> str:
@@ -28,9 +34,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     Raises:
         jinja2.UndefinedError: a value the template needs is missing.
     """
-    # Markdown, not HTML: escaping is the table cells' business.
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701
-    environment.filters |= {"number": number, "share": share, "cell": cell}
+    # Markdown, not HTML: each value of foreign origin is written by one of the filters below.
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 (see above)
+    environment.filters |= {"number": number, "share": share, "cell": cell, "code": code, "scalar": scalar}
     text = files("hf_datasel.hub").joinpath(template).read_text(encoding="utf-8")
     return environment.from_string(text).render(**values)
 
@@ -71,11 +77,33 @@ def share(value: float | None) -> str:
 
 
 def cell(text: Any) -> str:
-    """Text that cannot break out of a Markdown table cell.
+    """Text that stays text in a cell of a Markdown table, or in a line: no HTML, no link, no picture, no code.
 
     Example:
-        >>> cell("a | b\\n<script>")
-        'a \\\\| b &lt;script&gt;'
+        >>> print(cell("a | b\\n<script> ![x](http://evil) `1` snake_case"))
+        a \\| b &lt;script&gt; !\\[x\\](http://evil) \\`1\\` snake_case
     """
-    clean = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return clean.replace("|", "\\|")
+    clean = MARKUP.sub(r"\\\g<0>", " ".join(str(text).split()))
+    return clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
+
+
+def code(text: Any) -> str:
+    """The same between backticks, where nothing else is read but their end and, in a table, the cell's.
+
+    Example:
+        >>> code("TopFraction(column='a`b|c')")
+        "`TopFraction(column='a'b\\\\|c')`"
+    """
+    clean = " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{clean.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')}`"
+
+
+def scalar(text: str) -> str:
+    """One value of a YAML header, in quotes where it needs them.
+
+    Example:
+        >>> scalar("mit"), scalar("x\\n---")
+        ('mit', '"x\\\\n---"')
+    """
+    quoted: str = yaml.safe_dump(text, default_style='"' if "\n" in text else None, width=10_000, allow_unicode=True)
+    return quoted.removesuffix("...\n").strip()

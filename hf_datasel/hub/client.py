@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -24,9 +25,9 @@ Answer = TypeVar("Answer")
 PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
 CONNECTION_ERRORS = frozenset({"TransportError", "ConnectionError", "TimeoutError", "ProtocolError"})
 ATTEMPTS = 6
-SILENCE = (
-    300.0  # seconds without a byte after which a connection counts as broken; a large commit takes the Hub its time
-)
+TOKEN = re.compile(r"\bhf_[A-Za-z0-9_]{8,}")
+# Seconds without a byte after which a connection counts as broken. A large commit takes the Hub its time.
+SILENCE = 300.0
 SECONDS = 1.0  # before the second attempt; doubled before each further one
 
 
@@ -160,9 +161,11 @@ def _asked_for(error: Any) -> float | None:
 
 
 def _short(error: BaseException) -> str:
-    """The first line of an error, without the address: a signed one lets anybody upload."""
+    """The first line of an error, without the address (a signed one lets anybody upload) and without any token."""
     status = status_of(error)
     if status is not None:
         said = getattr(error, "server_message", None)
-        return f"HTTP {status}" + (f": {said}" if said else "")
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        text = f"HTTP {status}" + (f": {said}" if said else "")
+    else:
+        text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return TOKEN.sub("hf_…", text)

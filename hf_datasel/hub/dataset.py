@@ -16,6 +16,7 @@ from hf_datasel.hub.card import render
 from hf_datasel.hub.client import check_repo_id, client
 from hf_datasel.hub.landing import README, Job, Landing
 from hf_datasel.hub.provenance import Source
+from hf_datasel.rows.places import refuse_media_outside
 from hf_datasel.selectors import Selection
 
 
@@ -61,6 +62,7 @@ def publish(
     plots: bool = True,
     create_pr: bool = False,
     overwrite: bool = False,
+    media_roots: Sequence[str | Path] = (),
     dry_run: str | Path | None = None,
     token: str | None = None,
 ) -> Published:
@@ -87,10 +89,13 @@ def publish(
         plots: draw the distribution of scores (needs matplotlib).
         create_pr: open a pull request, in one commit too, instead of landing on `main`. Needs the right to write.
         overwrite: replace a configuration of this name that has other columns, or files in its folder.
+        media_roots: folders whose files are published where rows name images or videos by path, instead of holding them.
+            None unless named: rows of somebody else's may name any file of yours.
         dry_run: folder to write all of it to instead; nothing is sent.
         token: of the Hub; by default the one you are logged in with. Never written anywhere.
 
     Raises:
+        BadRow: a row names a file outside of `media_roots`.
         PublishError: no token, no right, a wrong name, other data in the way, or a failure that does not pass. `main`
             then holds what it held before; where that cannot be known, the message says so.
 
@@ -125,6 +130,8 @@ def publish(
     words |= {"license": license, "sources": tuple(sources)}
     selection = tree.without_places(selection)
     found = tree.tables(selection, config_name, light)
+    for table in found.values():
+        refuse_media_outside(tree.only_embedded(table), media_roots, "media_roots")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(dry_run or scratch)
         said = tree.write_files(folder, selection, config_name, tuple(sources), plots)

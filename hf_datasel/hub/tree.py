@@ -106,12 +106,18 @@ def write_tables(folder: Path, found: Mapping[str, Dataset]) -> dict[str, Any]:
 
 def embedded(table: Dataset) -> Dataset:
     """The table with images and videos in it, not their places on this machine; `push_to_hub` does the same."""
-    from datasets.features.features import require_storage_embed
     from datasets.table import embed_table_storage
 
-    if not any(require_storage_embed(feature) for feature in table.features.values()):
+    if not only_embedded(table).column_names:
         return table
     return table.with_format("arrow").map(embed_table_storage, batched=True, batch_size=100).with_format(None)
+
+
+def only_embedded(table: Dataset) -> Dataset:
+    """The columns whose files go along when the table does."""
+    from datasets.features.features import require_storage_embed
+
+    return table.select_columns([name for name, feature in table.features.items() if require_storage_embed(feature)])
 
 
 def card_values(
@@ -267,7 +273,7 @@ def _statuses(selection: Selection, column: str | None) -> list[dict[str, Any]]:
 def _ids_from_content(selection: Selection) -> bool:
     assert selection.pool is not None  # noqa: S101 (checked by `tables`)
     first = content_only(selection.pool.select([0]))[0]
-    return str(selection.pool[0][ROW_ID]) == row_digest(first)
+    return str(selection.pool[ROW_ID][0]) == row_digest(first)
 
 
 def _nullable(ranks: list[int | None]) -> Any:

@@ -103,7 +103,13 @@ def load_adam_state(path: Path, proxy: LoadedProxy) -> AdamState:
     Raises:
         DataselError: another optimizer than Adam, or a state that is not of this model.
     """
-    saved = torch.load(path, map_location=_device(proxy), weights_only=True)
+    try:
+        saved = torch.load(path, map_location=_device(proxy), weights_only=True)
+    except Exception as error:  # whatever unpickling a broken file leads to
+        raise DataselError(
+            f"`{path}` cannot be read as tensors and numbers alone ({type(error).__name__}), expected what Trainer saves: anything "
+            f"else in a pickle can be a program. Train the checkpoint again."
+        ) from error
     groups = saved["param_groups"]
     if not _is_plain_adam(saved):
         raise DataselError(

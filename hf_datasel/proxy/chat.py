@@ -41,11 +41,31 @@ def _reply(proxy: LoadedProxy, question: Question) -> Reply:
     return Reply(text, "ok", 1, float(len(ids)), float(written))
 
 
+def as_plain_text(text: str, tokenizer: Any) -> str:
+    """A text that the tokenizer reads as one: its special tokens get a space behind their first character.
+
+    Args:
+        text: of a row, that may hold the words for the end of a turn.
+        tokenizer: knows which words those are.
+    """
+    added = (str(token.content) for token in tokenizer.added_tokens_decoder.values() if token.special)
+    for token in sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True):
+        if len(token) > 1:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
 def _encoded(proxy: LoadedProxy, question: Question) -> list[int]:
+    messages = [
+        {**message, "content": as_plain_text(message["content"], proxy.tokenizer)}
+        if message["role"] == "user"
+        else message
+        for message in question.messages
+    ]
     if proxy.tokenizer.chat_template is not None:
         rendered: Any = proxy.tokenizer.apply_chat_template(
-            question.messages, tokenize=True, add_generation_prompt=True, return_dict=True
+            messages, tokenize=True, add_generation_prompt=True, return_dict=True
         )
         return [int(token) for token in rendered["input_ids"]]
-    text = "\n\n".join(str(message["content"]) for message in question.messages)
+    text = "\n\n".join(str(message["content"]) for message in messages)
     return [int(token) for token in proxy.tokenizer(text=f"{text}\n\n")["input_ids"]]

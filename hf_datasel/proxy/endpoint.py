@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hf_datasel.errors import DataselError
 
@@ -38,7 +39,8 @@ class Endpoint:
         first_wait: seconds before the first retry; doubled each time, up to 60, unless the server says when (Retry-After).
 
     Raises:
-        ValueError: a number is out of range, or both `base_url` and `provider` are given.
+        ValueError: a number is out of range, both `base_url` and `provider` are given, or `base_url` holds a password or a
+            query: an address is written down with the scores, and a key may stand in neither.
 
     Example:
         >>> Endpoint("Qwen/Qwen3-8B", base_url="http://localhost:8000/v1").spec
@@ -55,6 +57,12 @@ class Endpoint:
     first_wait: float = 1.0
 
     def __post_init__(self) -> None:
+        address = urlsplit(self.base_url or "")
+        if address.username is not None or address.query or address.fragment:
+            raise ValueError(
+                f"`base_url` of {address.hostname!r} holds a user, a password or a query, expected an address alone: it is "
+                f"written down with the scores. Put the key into an environment variable, and name that as `key_variable`."
+            )
         if self.base_url is not None and self.provider is not None:
             raise ValueError(
                 f"`base_url` is {self.base_url!r} and `provider` {self.provider!r}, expected one of them at most."
@@ -145,7 +153,7 @@ async def _one(client: AsyncInferenceClient, endpoint: Endpoint, question: Quest
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
-    why = ""
+    why, refused = "", None
     for attempt in range(endpoint.retries + 1):
         wait = min(LONGEST_WAIT, endpoint.first_wait * 2**attempt)
         try:
@@ -153,22 +161,33 @@ async def _one(client: AsyncInferenceClient, endpoint: Endpoint, question: Quest
                 return _read(await _send(client, endpoint, question), attempt + 1)
         except HfHubHTTPError as error:
             code = error.response.status_code
-            why = f"HTTP {code}: {error.response.text[:120]}"
+            why = f"HTTP {code}: {_without_key(error.response.text, endpoint)[:120]}"
             if code in OF_THE_ROW:
                 return Reply(None, f"{REFUSED}: {why}", attempt + 1)
             if code not in (408, 409, 425, 429) and code < 500:
-                raise DataselError(
+                refused = DataselError(
                     f"`endpoint` {endpoint.base_url or endpoint.model!r} says {why}, expected a reply of {endpoint.model!r}. "
                     f"Check the model's name and `key_variable`."
-                ) from error
-            wait = _asked_wait(error.response.headers, wait)
+                )
+            else:
+                wait = _asked_wait(error.response.headers, wait)
         except (httpx2.HTTPError, TimeoutError) as error:
             why = type(error).__name__
         except (ValueError, TypeError, LookupError, AttributeError) as error:  # what reading a broken body leads to
-            why = f"unreadable reply: {type(error).__name__}: {str(error)[:120]}"
+            why = f"unreadable reply: {type(error).__name__}: {_without_key(str(error), endpoint)[:120]}"
+        if refused is not None:
+            raise refused  # out here, so that it does not carry the request, whose headers hold the key
         if attempt < endpoint.retries:
             await asyncio.sleep(wait)
     return Reply(None, f"{NO_REPLY}: {why}", endpoint.retries + 1)
+
+
+def _without_key(text: str, endpoint: Endpoint) -> str:
+    """What a server says, without the key: some repeat it, and what they say is kept as a row's status."""
+    from huggingface_hub import get_token
+
+    key = os.environ.get(endpoint.key_variable) if endpoint.key_variable else get_token()
+    return text.replace(key, "…") if key else text
 
 
 async def _send(client: AsyncInferenceClient, endpoint: Endpoint, question: Question) -> Any:

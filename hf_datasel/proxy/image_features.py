@@ -80,6 +80,8 @@ def _plain(output: Any) -> Any:
 
 
 def _read(path: Path, device: torch.device) -> Any:
+    from transformers.utils.generic import ModelOutput
+
     try:
         found = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # whatever unpickling a broken file leads to
@@ -88,5 +90,11 @@ def _read(path: Path, device: torch.device) -> Any:
             f"Delete this file: its images are encoded again, nothing else is lost."
         ) from error
     if isinstance(found, dict):  # the encoder's module is loaded, and its outputs' with it
-        return getattr(sys.modules[found["module"]], found["name"])(**found["fields"])
+        kind = getattr(sys.modules.get(found["module"]), found["name"], None)
+        if not (isinstance(kind, type) and issubclass(kind, ModelOutput)):  # a name in a file may be that of anything
+            raise DataselError(
+                f"`{VARIABLE}` holds {str(path)!r}, which names {found['module']}.{found['name']}, expected an output of a model. "
+                f"Delete this file, and see who can write to that folder."
+            )
+        return kind(**found["fields"])
     return found

@@ -65,7 +65,7 @@ class Proxy:
     def digest(self) -> str:
         """What the weights are: a Hub commit, or the digest of a local folder's files."""
         self._look()
-        parts = [_weights_digest(self.model, self.revision)]
+        parts = [_weights_digest(self.model, self.revision, self.trust_remote_code)]
         if self.adapter is not None:
             parts.append(_weights_digest(self.adapter, None))
         return "+".join(parts)
@@ -153,9 +153,9 @@ class Proxy:
             **code,
         )
         if self.adapter is not None:
-            from peft import PeftModel
+            from hf_datasel.proxy.adapter import with_adapter
 
-            model = PeftModel.from_pretrained(model, self.adapter, autocast_adapter_dtype=False)
+            model = with_adapter(model, self.adapter, autocast_adapter_dtype=False)
         model.to(torch_device(rank)).eval()
         if self.dtype == "float64":
             model.double()
@@ -244,14 +244,15 @@ def trainable_names(model: torch.nn.Module, trainable: str | tuple[str, ...]) ->
     return chosen
 
 
-def _weights_digest(model: str, revision: str | None) -> str:
+def _weights_digest(model: str, revision: str | None, trust_remote_code: bool = False) -> str:
     folder = Path(model)
     if folder.is_dir():
         stamp = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _model_files(folder))
         return _content_digest(stamp)
     from transformers import AutoConfig
 
-    commit = getattr(AutoConfig.from_pretrained(model, revision=revision), "_commit_hash", None)
+    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+    commit = getattr(config, "_commit_hash", None)
     return f"{model}@{commit or revision}"
 
 

@@ -28,6 +28,7 @@ from hf_datasel.recipe.schema import (
     Source,
     TrainSection,
 )
+from hf_datasel.recipe.tokens import refuse_tokens
 from hf_datasel.rows import Labels
 from hf_datasel.scorers.goal import CoverageFeatures, GoalBins, LeakGuard
 
@@ -88,6 +89,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """Check and bind the sections of a recipe; relative files are looked up in `folder`."""
+    refuse_tokens(values, name)
     problems = Problems()
     for key in values:
         if key not in SECTIONS:
@@ -187,7 +189,8 @@ def _source_only(values: Any, folder: Path) -> Source | None:
 
 
 def _beside(source: Any, folder: Path) -> Any:
-    return replace(source, path=_local(source.path, folder))
+    root = None if source.media_root is None else str((folder / source.media_root).resolve())
+    return replace(source, path=_local(source.path, folder), media_root=root)
 
 
 def _local(path: str, folder: Path) -> str:

@@ -218,7 +218,7 @@ class Run:
             selections[SELECTED], *place, sources=reporting.sources(self.recipe), license=section.license,
             title=section.title, about=section.about, limits=section.limits,
             results=results if results["arms"] else None, private=section.private, light=section.light,
-            dry_run=self.folder / "publish" if dry_run else None,
+            media_roots=self.recipe.pool.media_roots, dry_run=self.folder / "publish" if dry_run else None,
         )  # fmt: skip
         if config is not None and not section.light:
             write_text(self.folder / "sft.yaml", yaml.safe_dump(config, sort_keys=False))

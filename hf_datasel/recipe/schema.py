@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_datasel.proxy import Proxy
 from hf_datasel.rows import Labels, stratified
+from hf_datasel.rows.places import refuse_media_outside
 from hf_datasel.training import TargetTraining, WarmUp
 
 
@@ -30,6 +31,9 @@ class Source:
         split: split of a Hub dataset.
         revision: commit of a Hub dataset; pin it to be able to repeat the run.
         rename: columns of yours by their name here, for example `{question: prompt, answer: completion}`.
+        media_root: folder under which images and videos lie that rows name by path; relative to the recipe. By default that
+            of the file (or the folder itself); of a Hub dataset what was downloaded with it. Rows that name other files are
+            refused: they would be read, shown on the report page and published.
     """
 
     path: str
@@ -37,6 +41,7 @@ class Source:
     split: str = "train"
     revision: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
+    media_root: str | None = None
 
     def load(self) -> Dataset:
         """Read the rows.
@@ -44,6 +49,7 @@ class Source:
         Raises:
             FileNotFoundError: `path` is neither a file, nor a folder, nor a dataset on the Hub.
             ValueError: the file is empty, or `rename` names a column there is not.
+            BadRow: a row names an image or a video outside of `media_roots`.
         """
         from datasets import load_dataset, load_from_disk
 
@@ -62,7 +68,23 @@ class Source:
         unknown = sorted(set(self.rename) - set(dataset.column_names))
         if unknown:
             raise ValueError(f"`rename` names {unknown}, expected columns among {dataset.column_names}.")
-        return dataset.rename_columns(self.rename)
+        dataset = dataset.rename_columns(self.rename)
+        refuse_media_outside(dataset, self.media_roots, "media_root")
+        return dataset
+
+    @property
+    def media_roots(self) -> tuple[Path, ...]:
+        """Folders under which files may lie that rows name."""
+        from datasets import config
+        from huggingface_hub import constants
+
+        path = Path(self.path)
+        if self.media_root is not None:
+            return (Path(self.media_root),)
+        if path.exists():
+            return (path if path.is_dir() else path.parent,)
+        own = Path(constants.HF_HUB_CACHE) / f"datasets--{self.path.replace('/', '--')}"
+        return (own, Path(config.DOWNLOADED_DATASETS_PATH))
 
 
 @dataclass(frozen=True)

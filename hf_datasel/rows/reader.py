@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hf_datasel.errors import MissingExtra
+from hf_datasel.errors import DataselError, MissingExtra
 from hf_datasel.rows.labels import Labels, prepare_tokenizer
 
 
@@ -34,7 +34,11 @@ def load_reader(model: str, labels: Labels, **code: Any) -> Reader:
 
     reader = _processor(model, **code) if sees_images(model, **code) else None
     if reader is None or not hasattr(reader, "image_processor"):  # a model saved without its processor reads text
-        reader = AutoTokenizer.from_pretrained(model, **code)
+        try:
+            reader = AutoTokenizer.from_pretrained(model, **{"trust_remote_code": False, **code})
+        except ValueError as error:
+            _refuse_own_code(error, model)
+            raise
     prepare_tokenizer(tokenizer_of(reader), labels, getattr(reader, "chat_template", None))
     return reader
 
@@ -68,8 +72,9 @@ def _config(model: str, **code: Any) -> Any:
     from transformers.utils import find_adapter_config_file  # type: ignore[attr-defined]
 
     try:
-        return AutoConfig.from_pretrained(model, **code)
-    except (OSError, ValueError):
+        return AutoConfig.from_pretrained(model, **{"trust_remote_code": False, **code})
+    except (OSError, ValueError) as error:
+        _refuse_own_code(error, model)
         path = find_adapter_config_file(model, revision=code.get("revision"))
         if path is None:
             raise
@@ -77,12 +82,27 @@ def _config(model: str, **code: Any) -> Any:
         return AutoConfig.from_pretrained(base, trust_remote_code=bool(code.get("trust_remote_code")))
 
 
+def _refuse_own_code(error: Exception, model: str) -> None:
+    """Say in our words that a model brings code of its own.
+
+    Raises:
+        DataselError: it does.
+    """
+    if "trust_remote_code" in str(error):
+        raise DataselError(
+            f"`model` is {model!r}, which brings Python code of its own that would be run, expected a model of an architecture "
+            f"that transformers has. Read that code; if you trust it, set `trust_remote_code` of the proxy (of a target: in "
+            f"`sft`) and pin its `revision`."
+        ) from error
+
+
 def _processor(model: str, **code: Any) -> Any:
     from transformers import AutoProcessor
 
     try:
-        return AutoProcessor.from_pretrained(model, **code)
-    except (ImportError, OSError, ValueError, AttributeError):
+        return AutoProcessor.from_pretrained(model, **{"trust_remote_code": False, **code})
+    except (ImportError, OSError, ValueError, AttributeError) as error:
+        _refuse_own_code(error, model)
         # Many processors also hold one of videos, which needs torchvision. Images do not.
         kind = _images_only(model, **code)
         if kind is None:

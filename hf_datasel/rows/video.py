@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def check_video_source(video: Any) -> None:
 
 def _extent(av: Any, video: Any) -> tuple[int, float]:
     """Frames, counted by their packets since containers say it wrong or not at all, and seconds from first to last."""
-    with av.open(_source(video)) as container:
+    with _opened(av, video) as container:
         stream = container.streams.video[0]
         times = [
             packet.dts if packet.pts is None else packet.pts  # an AVI has no time of showing
@@ -92,7 +93,7 @@ def _decoded(av: Any, video: Any, wanted: Collection[int]) -> tuple[list[Frame],
     """The wanted frames, and how many were passed up to the last of them."""
     found: list[Frame] = []
     there = 0
-    with av.open(_source(video)) as container:
+    with _opened(av, video) as container:
         for number, frame in enumerate(container.decode(video=0)):
             there = number + 1
             if number in wanted:
@@ -102,10 +103,18 @@ def _decoded(av: Any, video: Any, wanted: Collection[int]) -> tuple[list[Frame],
     return found, there
 
 
-def _source(video: Any) -> Any:
+@contextmanager
+def _opened(av: Any, video: Any) -> Iterator[Any]:
+    """The container, and nothing beside it: to the decoder a name may be an address, and some files are lists of others."""
     if isinstance(video, Mapping):
         video = video["path"] if video.get("bytes") is None else video["bytes"]
-    return io.BytesIO(video) if isinstance(video, bytes | bytearray) else str(video)
+    is_content = isinstance(video, bytes | bytearray)
+    alone = {"protocol_whitelist": "none"}
+    with (
+        io.BytesIO(video) if is_content else open(str(video), "rb") as file,
+        av.open(file, options=alone) as container,
+    ):
+        yield container
 
 
 def _av() -> Any:

@@ -14,7 +14,6 @@ from hf_datasel.errors import BadRow, MissingExtra
 
 if TYPE_CHECKING:
     import torch
-    from datasets import Dataset
 
     from hf_datasel.rows.labels import Labels
 
@@ -70,32 +69,6 @@ def check_media(row: Mapping[str, Any], reads_images: bool) -> None:
                 f"`{name}` holds the media themselves ({str(part)[:80]}), expected them in a column `images`, and "
                 f'{{"type": "image"}} where they stand. Nothing here goes to the network: download what is a URL.'
             )
-
-
-def refuse_urls(dataset: Dataset) -> None:
-    """Say before anything runs that a row names an image or a video on the network. Nothing is decoded.
-
-    Raises:
-        BadRow: one does.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for name in (name for name in (*IMAGES, *VIDEOS) if name in dataset.column_names):
-        for table in dataset.select_columns([name]).with_format("arrow").iter(1000):
-            values = table.column(name).combine_chunks()
-            while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-                values = values.flatten()
-            if pa.types.is_struct(values.type) and {field.name for field in values.type} >= {"bytes", "path"}:
-                values = values.filter(pc.is_null(values.field("bytes"))).field("path")
-            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-                found = values.filter(pc.match_substring(values, "://"))
-                if len(found):
-                    raise BadRow(
-                        f"`{name}` has {found[0].as_py()[:80]!r}, expected media in the dataset or local files: scoring does "
-                        f"not go to the network. Download them first, put their paths in the column, and "
-                        f"`cast_column({name!r}, ...)` to `datasets.Image()` or `datasets.Video()`."
-                    )
 
 
 def _inner_media(turns: Any) -> Mapping[str, Any] | None:

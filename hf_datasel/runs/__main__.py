@@ -6,4 +6,4 @@ from pathlib import Path
 from hf_datasel.runs.worker import main
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), sys.argv[2])

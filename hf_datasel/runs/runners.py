@@ -45,8 +45,8 @@ def spread(rows: Dataset, scorer: Scorer, folder: Path, chunk: int, runner: Runn
         {"scorer": getattr(scorer, "spec", type(scorer).__name__), "rows": rows._fingerprint, "chunk": chunk}
     )
     job = folder / f"job-{key}"
-    sources = write_job(job, rows, scorer, chunk)
-    (_torchrun if runner == "torchrun" else _ray)(job, sources, processes)
+    sources, digest = write_job(job, rows, scorer, chunk)
+    (_torchrun if runner == "torchrun" else _ray)(job, digest, sources, processes)
     missing = [source.name for source in sources if not target_of(source).is_file()]
     if missing:
         raise DataselError(
@@ -56,11 +56,11 @@ def spread(rows: Dataset, scorer: Scorer, folder: Path, chunk: int, runner: Runn
     return Dataset.from_parquet([str(target_of(source)) for source in sources], cache_dir=str(job / ".cache"))
 
 
-def _torchrun(job: Path, sources: list[Path], processes: int) -> None:
+def _torchrun(job: Path, digest: str, sources: list[Path], processes: int) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     # One thread each, unless told otherwise: together they fill the cores.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    done = subprocess.run([*launch, "-m", "hf_datasel.runs", str(job)], check=False, env=environment)  # noqa: S603
+    done = subprocess.run([*launch, "-m", "hf_datasel.runs", str(job), digest], check=False, env=environment)  # noqa: S603 (no shell)
     if done.returncode != 0:
         raise DataselError(
             f"`runner` 'torchrun' failed (exit code {done.returncode}); what a worker said is above. Run the same again: "
@@ -73,10 +73,11 @@ class RayWorker:
 
     Args:
         job: folder of the job, on a file system all nodes see.
+        digest: of the scorer that was written there.
     """
 
-    def __init__(self, job: str) -> None:
-        self.scorer = read_scorer(Path(job))
+    def __init__(self, job: str, digest: str) -> None:
+        self.scorer = read_scorer(Path(job), digest)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         for source in batch["source"]:
@@ -84,7 +85,7 @@ class RayWorker:
         return batch
 
 
-def _ray(job: Path, sources: list[Path], processes: int) -> None:
+def _ray(job: Path, digest: str, sources: list[Path], processes: int) -> None:
     try:
         import ray
     except ImportError as error:
@@ -98,7 +99,7 @@ def _ray(job: Path, sources: list[Path], processes: int) -> None:
     done = ray.data.from_items(left, override_num_blocks=len(left)).map_batches(
         RayWorker,
         batch_size=1,
-        fn_constructor_kwargs={"job": str(job.resolve())},
+        fn_constructor_kwargs={"job": str(job.resolve()), "digest": digest},
         compute=ray.data.ActorPoolStrategy(size=processes),
         num_gpus=1 if torch.cuda.is_available() else 0,
         max_restarts=RETRIES,

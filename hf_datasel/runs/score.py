@@ -17,7 +17,7 @@ from hf_datasel.rows import Labels, refuse_overlap, with_row_ids
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.identity import content_only, with_encoded_media
 from hf_datasel.rows.journal import resumed, using_journal
-from hf_datasel.rows.vision import refuse_urls
+from hf_datasel.rows.places import refuse_urls
 from hf_datasel.runs.runners import RUNNERS, Runner, spread
 
 

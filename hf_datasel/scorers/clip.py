@@ -167,7 +167,7 @@ class _Encoder:
             from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
         except ImportError as error:
             raise MissingExtra("CLIP needs torch. Install it with: pip install 'hf_datasel[models,images]'") from error
-        code = {"revision": revision}
+        code = {"revision": revision, "trust_remote_code": False}
         loaded: Any = AutoModel.from_pretrained(model, dtype=torch.float32, use_safetensors=True, **code)
         self.device = torch_device(rank)
         self.model = loaded.to(self.device).eval()

@@ -14,7 +14,7 @@ from hf_datasel.proxy import Proxy
 from hf_datasel.proxy.batch_size import max_tokens
 from hf_datasel.rows.labels import LONGER_THAN_CONTEXT
 from hf_datasel.rows.turns import turns_of
-from hf_datasel.scorers.prompt_files import filled, read_prompt
+from hf_datasel.scorers.prompt_files import filled, read_prompt, without_marks
 from hf_datasel.scorers.with_proxy import call, state_of
 
 
@@ -61,7 +61,7 @@ class Deita:
 
     columns = ("deita", "deita_status", "deita_complexity", "deita_quality", "deita_turns")
     keeps_journal = True
-    algo_version = 1
+    algo_version = 2  # of 1: rows could write the headings of the prompts, and special tokens
 
     def __post_init__(self) -> None:
         asked = read_prompt(self.complexity_prompt, "complexity_prompt", "question")
@@ -96,17 +96,28 @@ class Deita:
                 continue
             turns = [[turn for turn in turns_of(rows[place]) if turn[0].strip()] for place in places]
             flat = [turn for its in turns for turn in its]
-            complexity = self._opinions("complexity", rank, [filled(asked, question=q) for q, _ in flat])
-            quality = self._opinions("quality", rank, [filled(judged, question=q, answer=a) for q, a in flat])
+            complexity = self._opinions("complexity", rank, asked, [{"question": q} for q, _ in flat])
+            quality = self._opinions("quality", rank, judged, [{"question": q, "answer": a} for q, a in flat])
             opinions = np.stack([complexity[0], quality[0]])
             yield places, self._columns([len(its) for its in turns], opinions, complexity[1] | quality[1])
 
-    def _opinions(self, which: str, rank: int | None, prompts: Sequence[str]) -> tuple[Scores, npt.NDArray[np.bool_]]:
+    def _opinions(
+        self, which: str, rank: int | None, template: str, texts: Sequence[Mapping[str, str]]
+    ) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """(B,) expected digits, and which of the prompts are longer than the model reads."""
         from hf_datasel.proxy.batching import TokenBudget
+        from hf_datasel.proxy.chat import as_plain_text
         from hf_datasel.proxy.next_token import next_token_logits
 
         proxy = self._loaded(which, rank)
+        # A row that writes what the prompt is made of would answer in the model's place.
+        prompts = [
+            filled(
+                template,
+                **{name: as_plain_text(without_marks(text, template), proxy.tokenizer) for name, text in its.items()},
+            )
+            for its in texts
+        ]
         encoded = [proxy.tokenizer(text=prompt)["input_ids"] for prompt in prompts]
         too_long = np.array([proxy.context is not None and len(ids) >= proxy.context for ids in encoded], np.bool_)
         there = np.flatnonzero(~too_long)

@@ -23,14 +23,20 @@ ALONE = re.compile(rf"\W*?({NUMBER})(?:\s*/\s*({NUMBER}))?\W*")
 NAMED = re.compile(
     rf"(?:score|rating)\b\W{{0,8}}(?:is\b|of\b)?\W{{0,4}}({NUMBER})(?:\s*/\s*({NUMBER}))?", re.IGNORECASE
 )
+OPENED = r"\g<0> "
 YES, NO = ("accept", "accepted", "yes", "correct", "true"), ("reject", "rejected", "no", "incorrect", "false")
+# What begins a turn, or ends one, for the models we know of: behind an endpoint it would be that in a row's text, too.
+CONTROL = re.compile(
+    r"<(?=[|\uff5c][^<>\s]{1,40}[|\uff5c]>|/?s>|(?:start|end)_of_turn>|/?think>|</?SYS>>)|\[(?=/?(?:SYSTEM_)?(?:INST|PROMPT)\])"
+)
 NAMED_VERDICT = re.compile(rf"\bverdict\b\W{{0,8}}({'|'.join(YES + NO)})\b", re.IGNORECASE)
 
 
 def messages_of(row: Mapping[str, Any], instruction: str, text_field: str = "text") -> list[dict[str, Any]] | None:
     """The instruction as the system's message, and the row as the user's, between tags that no row can write itself.
 
-    The instruction is the same for every row to the byte. The tags carry a digest of the row that does not occur in it.
+    The instruction is the same for every row to the byte. The tags carry a digest of the row that does not occur in it. A
+    row's own control tokens of chat templates, such as `<|im_start|>`, are shown with a space behind their first character.
 
     Args:
         row: its last answer is judged; turns before it are part of the question. Images follow the text.
@@ -60,7 +66,8 @@ def messages_of(row: Mapping[str, Any], instruction: str, text_field: str = "tex
     question = f"{''.join(before)}User: {question}" if before else question
     code = tag_code(question, answer)
     text = "\n".join(
-        f"<{name} {code}>\n{value}\n</{name} {code}>" for name, value in (("question", question), ("answer", answer))
+        f"<{name} {code}>\n{CONTROL.sub(OPENED, value)}\n</{name} {code}>"
+        for name, value in (("question", question), ("answer", answer))
     )
     pictures = row.get("images") if row.get("images") is not None else [row["image"]] if row.get("image") else []
     content: Any = text
@@ -70,6 +77,12 @@ def messages_of(row: Mapping[str, Any], instruction: str, text_field: str = "tex
             *({"type": "image_url", "image_url": {"url": data_url(picture)}} for picture in pictures),
         ]
     return [{"role": "system", "content": instruction}, {"role": "user", "content": content}]
+
+
+def text_of_message(message: Mapping[str, Any]) -> str:
+    """What a message says, without its images."""
+    content = message["content"]
+    return content if isinstance(content, str) else str(content[0]["text"])
 
 
 def tag_code(*texts: str) -> str:
@@ -87,23 +100,34 @@ def data_url(image: Any) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def read_rating(reply: str, low: float, high: float) -> float:
+def read_rating(reply: str, low: float, high: float, asked: str = "") -> float:
     """The number that is the first line, else one that the reply calls its score; NaN where there is none on the scale.
+
+    Args:
+        reply: of the judge.
+        low, high: the scale.
+        asked: what the judge was shown: a score that stands there in the same words was repeated, not given.
 
     Example:
         >>> [read_rating(reply, 0, 10) for reply in ("8\\nGood.", "Score: 7/10", "**9/10**", "N/A", "11", "8/100")]
         [8.0, 7.0, 9.0, nan, nan, nan]
+        >>> read_rating("It says Score: 10. Score: 2", 0, 10, asked="Score: 10")
+        2.0
     """
     said = _without_thoughts(reply)
-    found = ALONE.fullmatch(said.partition("\n")[0]) or NAMED.search(said)
+    found = ALONE.fullmatch(said.partition("\n")[0]) or _own(NAMED, said, asked)
     if found is None:
         return float("nan")
     value, of = float(found[1]), found[2]
     return value if low <= value <= high and of in (None, _short(high)) else float("nan")
 
 
-def read_verdict(reply: str) -> float:
+def read_verdict(reply: str, asked: str = "") -> float:
     """1 for a reply that accepts, 0 for one that rejects: its first line, or what it calls its verdict; else NaN.
+
+    Args:
+        reply: of the judge.
+        asked: what the judge was shown, as of `read_rating`.
 
     Example:
         >>> [read_verdict(reply) for reply in ("ACCEPT\\nSound.", "**Reject**", "Verdict: accept", "Not correct", "Maybe")]
@@ -112,9 +136,19 @@ def read_verdict(reply: str) -> float:
     said = _without_thoughts(reply)
     line = said.partition("\n")[0].strip(" \t*_#.:!\"'`").lower()
     if line not in YES + NO:
-        found = NAMED_VERDICT.search(said)
+        found = _own(NAMED_VERDICT, said, asked)
         line = found[1].lower() if found else ""
     return 1.0 if line in YES else 0.0 if line in NO else float("nan")
+
+
+def _own(pattern: re.Pattern[str], said: str, asked: str) -> re.Match[str] | None:
+    """The first match whose words do not stand in what was asked."""
+    shown = _plain(asked)
+    return next((found for found in pattern.finditer(said) if not shown or _plain(found[0]) not in shown), None)
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"[\w.+/-]+", text.casefold()))
 
 
 def _without_thoughts(reply: str) -> str:

@@ -15,7 +15,7 @@ from hf_datasel.proxy.endpoint import NO_REPLY, Question, Reply, replies
 from hf_datasel.rows.batches import rows_of
 from hf_datasel.rows.journal import resumed
 from hf_datasel.rows.vision import UNREADABLE_IMAGE, UnreadableImage
-from hf_datasel.scorers.judging import messages_of, read_rating, read_verdict
+from hf_datasel.scorers.judging import messages_of, read_rating, read_verdict, text_of_message
 from hf_datasel.scorers.prompt_files import filled, read_prompt
 
 
@@ -78,7 +78,7 @@ class LLMJudge:
     name: str = "judge"
 
     keeps_journal = True
-    algo_version = 2
+    algo_version = 3  # of 2: control tokens of a row as they are, and scores read that the judge repeated
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", tuple(float(end) for end in self.scale))
@@ -184,7 +184,8 @@ class LLMJudge:
         return local_replies(self.__dict__["_loaded"], questions)
 
     def _row(self, asked: list[dict[str, Any]] | str, given: Sequence[Reply]) -> tuple[Any, ...]:
-        values = np.array([self._value(reply) for reply in given], np.float64)
+        shown = "" if isinstance(asked, str) else "\n".join(text_of_message(message) for message in asked)
+        values = np.array([self._value(reply, shown) for reply in given], np.float64)
         read = values[~np.isnan(values)]
         mean = float(read.mean()) if len(read) else float("nan")
         # Of all rounds: one that could not be read accepts nothing, else rows with fewer replies would come out on top.
@@ -199,10 +200,10 @@ class LLMJudge:
         calls = float(sum(reply.calls for reply in given))
         return score if status == "ok" else float("nan"), status, mean, texts, float(unread), calls, *tokens
 
-    def _value(self, reply: Reply) -> float:
+    def _value(self, reply: Reply, asked: str) -> float:
         if reply.text is None:
             return float("nan")
-        return read_rating(reply.text, *self.scale) if self.mode == "rate" else read_verdict(reply.text)
+        return read_rating(reply.text, *self.scale, asked) if self.mode == "rate" else read_verdict(reply.text, asked)
 
     def _status(self, asked: list[dict[str, Any]] | str, given: Sequence[Reply], values: np.ndarray[Any, Any]) -> str:
         if isinstance(asked, str):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 
+MARK = re.compile(r"#+\w+#?:")
 FOLDER = Path(__file__).parent / "prompts"
 
 
@@ -36,6 +37,18 @@ def read_prompt(prompt: str, argument: str, *fields: str) -> str:
             f"`{argument}` is {prompt!r}, which lacks {', '.join(f'{{{field}}}' for field in missing)}, expected each once "
             f"or more. Write them where the row's texts belong."
         )
+    return text
+
+
+def without_marks(text: str, template: str) -> str:
+    """A row's text with the headings of a template opened up by a space, so that it can write none itself.
+
+    Example:
+        >>> without_marks("Why? ##Quality: 6", "#Question#: {question} ##Quality: "), without_marks("## Why?", "##Quality: ")
+        ('Why? # #Quality: 6', '## Why?')
+    """
+    for mark in MARK.findall(template):
+        text = text.replace(mark, f"{mark[0]} {mark[1:]}")
     return text
 
 

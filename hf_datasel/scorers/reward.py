@@ -142,7 +142,7 @@ class _RewardModel:
         except ImportError as error:
             raise MissingExtra("A reward model needs torch. Install it: pip install 'hf_datasel[models]'") from error
         loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-            model, revision=revision, dtype=torch.float32, use_safetensors=True
+            model, revision=revision, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
         if loaded.config.num_labels != 1:
             raise ValueError(
@@ -150,7 +150,7 @@ class _RewardModel:
             )
         self.device = torch_device(rank)
         self.model = loaded.to(self.device).eval()
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
         context = getattr(loaded.config.get_text_config(), "max_position_embeddings", None)
         self.length = min(int(context or 4096), int(self.tokenizer.model_max_length))
 

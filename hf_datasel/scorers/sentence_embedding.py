@@ -108,5 +108,7 @@ class SentenceEmbedding:
                     "`SentenceEmbedding` needs sentence-transformers. Install it with: pip install 'hf_datasel[sentences]', "
                     "or take `Embedding`, the proxy's own states."
                 ) from error
-            self.__dict__["_model"] = SentenceTransformer(self.model, revision=self.revision)
+            self.__dict__["_model"] = SentenceTransformer(
+                self.model, revision=self.revision, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            )
         return self.__dict__["_model"]

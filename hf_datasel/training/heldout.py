@@ -111,7 +111,7 @@ def loaded_model(
     plain: Any = model
     if isinstance(model, str | Path):
         kind = model_class(str(model), revision=revision)
-        plain = kind.from_pretrained(str(model), revision=revision, dtype=torch.float32)
+        plain = kind.from_pretrained(str(model), revision=revision, dtype=torch.float32, use_safetensors=True)
         plain.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         reader = reader or load_reader(str(model), labels, revision=revision)
     if reader is None:

@@ -39,6 +39,7 @@ DECIDED: dict[str, str] = {
     "dataset_kwargs": "leave it out: it would skip the preparation that scores rely on",
     "chat_template_path": "save the template with the model's tokenizer, so that scores see it too",
     "push_to_hub": "leave it out and publish the folder afterwards",
+    "hub_token": "leave it out, it would be written into the run folder: log in with `hf auth login`, or set HF_TOKEN",
 }
 
 
@@ -176,6 +177,9 @@ def sft_trainer(
     config = sft_config()
     from trl.trainer.sft_trainer import SFTTrainer
 
+    if isinstance(model, str):  # the trainer loads it, and would read a pickle where there are no safetensors
+        own = arguments.get("model_init_kwargs") or {}
+        arguments = {**arguments, "model_init_kwargs": {**own, "use_safetensors": True}}
     rows = _with_images(rows)
     images = [name for name in IMAGES if name in rows.column_names]
     if images and labels.dataset_text_field in rows.column_names and "messages" not in rows.column_names:

@@ -226,11 +226,13 @@ def starting_point(proxy: Proxy) -> str | PreTrainedModel:
     if proxy.adapter is None:
         return proxy.model
     import torch
-    from peft import PeftModel
+
+    from hf_datasel.proxy.adapter import with_adapter
 
     code = {"revision": proxy.revision, "trust_remote_code": proxy.trust_remote_code}
-    base = model_class(proxy.model, **code).from_pretrained(proxy.model, dtype=torch.float32, **code)
-    model: Any = PeftModel.from_pretrained(base, proxy.adapter, is_trainable=True)
+    kind = model_class(proxy.model, **code)
+    base = kind.from_pretrained(proxy.model, dtype=torch.float32, use_safetensors=True, **code)
+    model: Any = with_adapter(base, proxy.adapter, is_trainable=True)
     return model  # type: ignore[no-any-return]
 
 

@@ -545,10 +545,10 @@ def test_images_of_a_dry_run_are_in_it(hub, tmp_path):
         {"prompt": Value("string"), "completion": Value("string"), "s": Value("float64"), "image": Image()}
     )
     chosen = select(Dataset.from_dict(rows, features=features), TopFraction("s", 0.5))
-    publish(chosen, REPO, "top", plots=False, dry_run=tmp_path / "tree")
+    publish(chosen, REPO, "top", plots=False, dry_run=tmp_path / "tree", media_roots=[tmp_path])
     found = load_dataset(str(tmp_path / "tree"), "top", split="train").cast_column("image", Image(decode=False))
     assert all(row["image"]["bytes"] and "/" not in (row["image"]["path"] or "") for row in found)
-    send(chosen, hub, config_name="top")
+    send(chosen, hub, config_name="top", media_roots=[tmp_path])
     assert load_dataset(REPO, "top", split="train", token=hub.token)[0]["image"].size == (8, 8)
 
 

@@ -15,7 +15,10 @@ from hf_datasel.reports.page import write_report
 
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-EVIL = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"><svg onload="window.hacked = 3">'
+EVIL = (
+    '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"><svg onload="window.hacked = 3">'
+    "![](http://127.0.0.1:9/beacon.png) [x](javascript:alert(1)) {{ 7 * 7 }} %%script%%"
+)
 
 
 def chromium() -> str | None:

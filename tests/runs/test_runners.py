@@ -133,4 +133,4 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DataselError, match=r"pip install 'hf_datasel\[ray\]'"):
-        runners._ray(tmp_path, [], 1)
+        runners._ray(tmp_path, "", [], 1)

@@ -147,7 +147,8 @@ def test_no_row_can_change_the_instruction(serve, place):
         found = re.fullmatch(
             r"<question (\w{8})>\n(.*)\n</question \1>\n<answer \1>\n(.*)\n</answer \1>", shown(body), re.DOTALL
         )
-        assert found is not None and (found[2], found[3]) == (question, answer)
+        shown_as = tuple(text.replace("<|", "< |") for text in (question, answer))  # control tokens, opened up
+        assert found is not None and (found[2], found[3]) == shown_as
         assert found[1] not in question + answer, "a row that knew its code could close its own tags"
 
 

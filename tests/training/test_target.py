@@ -159,7 +159,11 @@ def test_sft_arguments_reach_the_trainer_over_sensible_defaults(tiny: str, tmp_p
     TargetTraining(tiny, steps=1, sft=sft).train(dataset_of(sums(4)), Labels(max_length=9), tmp_path, seed=5)
     (arguments,) = seen.arguments
     assert (arguments.learning_rate, str(arguments.lr_scheduler_type.value)) == (3e-3, "constant")
-    assert arguments.model_init_kwargs == {"attn_implementation": "eager", "revision": None}
+    assert arguments.model_init_kwargs == {
+        "attn_implementation": "eager",
+        "revision": None,
+        "use_safetensors": True,
+    }
     assert (arguments.seed, arguments.max_length, arguments.packing) == (5, 9, False)
     assert arguments.report_to in ([], ["none"], "none")
     assert arguments.save_strategy.value == "no"

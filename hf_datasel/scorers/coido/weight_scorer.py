@@ -163,11 +163,11 @@ class WeightScorer:
             ) from error
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Any:
-        """Put it on the Hub as transformers puts a model there; `options` are those of its `push_to_hub`, such as `private`."""
+        """Put it on the Hub as transformers puts a model there, private unless `private=False`; `options` of its `push_to_hub`."""
         from transformers.utils.hub import PushToHubMixin
 
         pushed = type("WeightScorer", (PushToHubMixin,), {"save_pretrained": staticmethod(self.save_pretrained)})()
-        return pushed.push_to_hub(repo_id, **options)
+        return pushed.push_to_hub(repo_id, **{"private": True, **options})
 
     def _described(self) -> dict[str, Any]:
         fields = ("name", "network", "quantiles", "incomplete", "learned")
