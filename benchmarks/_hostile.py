@@ -25,8 +25,8 @@ from typing import Any, TypeAlias
 from hf_datasel.errors import DataselError
 
 
-SECONDS = 5  # for one input
-CLIPPED = 300  # characters of an input in a report
+SECONDS = 20  # for one input
+CLIPPED = 2000  # characters of an input in a report
 
 TEXTS = (
     "", " ", "\0", "a\0b", "\ud800", "\udfff\ud83d", "\u202eabc", "\ufeff", "e\u0301" * 50, "\x1b[31m", "\r\n", "\u2028",
@@ -61,7 +61,7 @@ def cyclic(kind: str = "list") -> Any:
 
 
 def bomb(levels: int = 60) -> Any:
-    """A few lists that print as 2^60 values: each holds the one before it twice."""
+    """A few lists that stand for 2^60 values: each holds the one before it twice. Only aliases of YAML make such."""
     value: Any = ["lol"]
     for _ in range(levels):
         value = [value, value]
@@ -70,7 +70,7 @@ def bomb(levels: int = 60) -> Any:
 
 CONTAINERS: tuple[Callable[[], Any], ...] = (
     list, dict, lambda: [[]], lambda: [None], lambda: {"": None}, lambda: {1: 2}, lambda: {None: 1}, lambda: {"\0": "\0"},
-    lambda: deep(50), lambda: deep(5000), lambda: deep(5000, "dict"), cyclic, lambda: cyclic("dict"), bomb,
+    lambda: deep(50), lambda: deep(5000), lambda: deep(5000, "dict"), cyclic, lambda: cyclic("dict"),
     lambda: list(range(1000)), lambda: [[1], "a", None, {"b": 1.5}], lambda: {"type": "text", "text": None},
     lambda: {"bytes": b"", "path": None}, lambda: {"bytes": None, "path": "../../etc/passwd"}, lambda: [1, 2, 3],
     lambda: [{"role": "user", "content": "x"}], lambda: [{"role": None, "content": [None]}], lambda: ["a", "b"],

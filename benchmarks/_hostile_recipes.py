@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks._hostile import TEXTS, Cases, Try, hostile, mutated
+from benchmarks._hostile import TEXTS, Cases, Try, bomb, hostile, mutated
 from hf_datasel.recipe import load_recipe
 from hf_datasel.recipe.loading import check_recipe
 
@@ -58,6 +58,7 @@ def small_world(folder: Path) -> Path:
     os.mkfifo(folder / "fifo.jsonl")
     (folder / "folder.jsonl").mkdir(exist_ok=True)
     (folder / "loop.jsonl").symlink_to(folder / "loop.jsonl")
+    check_recipe(recipes()["quickstart"], folder)  # what it imports takes longer than an input may
     return folder
 
 
@@ -77,7 +78,7 @@ def recipe_values(count: int, draw: random.Random, folder: Path) -> Iterator[tup
 def _again(draw: random.Random, values: dict[Any, Any]) -> dict[Any, Any]:
     """Another part too, of a section that is still as it was."""
     key = draw.choice(sorted(values, key=str))
-    return {**values, key: hostile(draw)}
+    return {**values, key: bomb() if draw.random() < 0.1 else hostile(draw)}
 
 
 def _checked(values: dict[str, Any], folder: Path) -> None:

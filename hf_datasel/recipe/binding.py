@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pydantic
 
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import DataselError, shown
 
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def bind(cls: type[T], values: Any, where: str, problems: Problems, **given: Any
         `select.colum` is unknown. Did you mean `column`? Known: column, fraction, drop_nonpositive.
     """
     if not isinstance(values, Mapping):
-        problems.append(f"`{where}` is {values!r}, expected a mapping of {cls.__name__}'s arguments.")
+        problems.append(f"`{where}` is {shown(values)}, expected a mapping of {cls.__name__}'s arguments.")
         return None
     try:
         parsed = _model(cls, frozenset(given)).model_validate(dict(values))
@@ -120,7 +120,7 @@ def _line(fault: Any, where: str, cls: type) -> str:
         hint = f" Did you mean `{close[0]}`?" if close else ""
         return f"`{path}` is unknown.{hint} Known: {', '.join(known)}."
     reason = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"`{path}` is {fault['input']!r}, expected {reason}."
+    return f"`{path}` is {shown(fault['input'])}, expected {reason}."
 
 
 def _owner(cls: type, loc: tuple[Any, ...]) -> type:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from hf_datasel import learners as learner_room
 from hf_datasel import scorers as scorer_room
 from hf_datasel import selectors as selector_room
 from hf_datasel.contracts import Learner, Scorer
-from hf_datasel.errors import BadRecipe, DataselError
+from hf_datasel.errors import BadRecipe, DataselError, shown
 from hf_datasel.recipe.binding import Problems, bind, plain
 from hf_datasel.recipe.columns import check_rows
+from hf_datasel.recipe.reading import not_plain, read_file
 from hf_datasel.recipe.schema import (
     AnchorSection,
     PoolSection,
@@ -70,14 +70,12 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         BadRecipe: lists every unknown key, wrong type, missing file and missing column.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadRecipe(f"`recipe` {str(path)!r} does not exist, expected a YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"`recipe` {str(path)!r} is not YAML: {error}") from error
+    values = read_file(path)
     if not isinstance(values, dict):
         raise BadRecipe(f"`recipe` {str(path)!r} holds {type(values).__name__}, expected the sections {SECTIONS}.")
+    fault = not_plain(dict(overrides or {}))
+    if fault is not None:
+        raise BadRecipe(f"`--set`: {fault}")
     own = _named_pool(values, path.parent)
     for place, value in (overrides or {}).items():
         _override(values, place, value)
@@ -88,6 +86,9 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """Check and bind the sections of a recipe; relative files are looked up in `folder`."""
+    fault = not_plain(values)
+    if fault is not None:  # nothing else is safe to look at
+        raise BadRecipe(f"`{name}` has 1 problem:\n  - {fault}")
     problems = Problems()
     for key in values:
         if key not in SECTIONS:
@@ -192,13 +193,13 @@ def _beside(source: Any, folder: Path) -> Any:
 
 def _local(path: str, folder: Path) -> str:
     """A path relative to the recipe, when there is something; otherwise as it stands (a Hub id)."""
-    return str((folder / path).resolve()) if (folder / path).exists() else path
+    return str((folder / path).resolve()) if os.path.exists(folder / path) else path
 
 
 def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, **given: Any) -> Any:
     """`{ClassName: {arguments}}` as an instance of one of the known classes."""
     if not isinstance(spec, Mapping) or len(spec) != 1:
-        problems.append(f"`{where}` is {spec!r}, expected one class with its arguments, of {', '.join(known)}.")
+        problems.append(f"`{where}` is {shown(spec)}, expected one class with its arguments, of {', '.join(known)}.")
         return None
     name, arguments = next(iter(spec.items()))
     if name not in known:
@@ -220,6 +221,9 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
             place = PLACES.get(key, key)
             problems.append(f"`{where}.{name}` needs `{place}`, expected it in the recipe. Add that section.")
             return None
+    if not isinstance(arguments, Mapping | None):
+        problems.append(f"`{where}.{name}` is {shown(arguments)}, expected a mapping of {name}'s arguments.")
+        return None
     arguments = dict(arguments or {})
     if "scorer" in fields and "scorer" in arguments:  # one that calls another: `MISS`
         wanted["scorer"] = _named(arguments.pop("scorer"), f"{where}.{name}.scorer", known, problems, **given)
@@ -286,5 +290,5 @@ def _override(values: dict[str, Any], place: str, value: Any) -> None:
     for key in parents:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise BadRecipe(f"`--set {place}` goes through {key!r}, which is {values!r}, expected a section.")
+            raise BadRecipe(f"`--set {place}` goes through {key!r}, which is {shown(values)}, expected a section.")
     values[last] = value

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable, Collection, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.errors import BadRow, MissingExtra, shown
 
 
 Frame = npt.NDArray[np.uint8]
@@ -76,7 +78,7 @@ def check_video_source(video: Any) -> None:
 
 def _extent(av: Any, video: Any) -> tuple[int, float]:
     """Frames, counted by their packets since containers say it wrong or not at all, and seconds from first to last."""
-    with av.open(_source(video)) as container:
+    with _opened(av, video) as container:
         stream = container.streams.video[0]
         times = [
             packet.dts if packet.pts is None else packet.pts  # an AVI has no time of showing
@@ -92,7 +94,7 @@ def _decoded(av: Any, video: Any, wanted: Collection[int]) -> tuple[list[Frame],
     """The wanted frames, and how many were passed up to the last of them."""
     found: list[Frame] = []
     there = 0
-    with av.open(_source(video)) as container:
+    with _opened(av, video) as container:
         for number, frame in enumerate(container.decode(video=0)):
             there = number + 1
             if number in wanted:
@@ -102,10 +104,21 @@ def _decoded(av: Any, video: Any, wanted: Collection[int]) -> tuple[list[Frame],
     return found, there
 
 
+@contextlib.contextmanager
+def _opened(av: Any, video: Any) -> Iterator[Any]:
+    """A container of the content alone. By name FFmpeg would take `http:x` to the network, and wait for what a playlist lists."""
+    with _source(video) as source, av.open(source) as container:
+        yield container
+
+
 def _source(video: Any) -> Any:
     if isinstance(video, Mapping):
         video = video["path"] if video.get("bytes") is None else video["bytes"]
-    return io.BytesIO(video) if isinstance(video, bytes | bytearray) else str(video)
+    if isinstance(video, bytes | bytearray):
+        return io.BytesIO(video)
+    if not os.path.isfile(video):  # a pipe would be waited for
+        raise FileNotFoundError(f"{shown(str(video))} is no file")
+    return open(video, "rb")
 
 
 def _av() -> Any:
