@@ -205,7 +205,7 @@ def judge_replies(count: int, draw: random.Random, folder: Path) -> Iterator[tup
 
 def _rated(reply: str) -> str | None:
     found, verdict = read_rating(reply, 0, 10), read_verdict(reply)
-    digits = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", reply) if len(number) < 300}
+    digits = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", reply) if len(number) < 300 or "." in number}
     if not math.isnan(found) and (not 0 <= found <= 10 or not digits & {found, -found}):
         return f"rating {found}"
     words = re.search(r"accept|yes|correct|true|reject|no|false", reply, re.IGNORECASE)

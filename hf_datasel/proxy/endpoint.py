@@ -164,7 +164,7 @@ async def _one(client: AsyncInferenceClient, endpoint: Endpoint, question: Quest
             wait = _asked_wait(error.response.headers, wait)
         except (httpx2.HTTPError, TimeoutError) as error:
             why = type(error).__name__
-        except (ValueError, TypeError, LookupError, AttributeError) as error:  # what reading a broken body leads to
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:  # what reading a broken body leads to
             why = f"unreadable reply: {type(error).__name__}: {str(error)[:120]}"
         if attempt < endpoint.retries:
             await asyncio.sleep(wait)
@@ -184,7 +184,10 @@ async def _send(client: AsyncInferenceClient, endpoint: Endpoint, question: Ques
 def _read(output: Any, calls: int) -> Reply:
     usage = output.usage
     counts = [float(usage.prompt_tokens), float(usage.completion_tokens)] if usage is not None else []
-    return Reply(output.choices[0].message.content or "", "ok", calls, *counts)
+    text = output.choices[0].message.content or ""
+    if not isinstance(text, str):
+        raise TypeError(f"a content of type {type(text).__name__}")
+    return Reply(text, "ok", calls, *counts)
 
 
 def _asked_wait(headers: Mapping[str, str], otherwise: float) -> float:

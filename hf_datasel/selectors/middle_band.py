@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import exact, is_number
 from hf_datasel.selectors.ordering import best_first
 
@@ -60,7 +60,7 @@ class MiddleBand:
                     f"quarter of the scored rows lie below."
                 )
         if not self.low < self.high:
-            raise BadBudget(f"`low` is {self.low!r}, expected less than `high`, {self.high!r}. Swap or widen them.")
+            raise BadBudget(f"`low` is {shown(self.low)}, expected less than `high`, {shown(self.high)}. Swap or widen them.")
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, closest to the band's middle first."""
@@ -71,7 +71,7 @@ class MiddleBand:
         places = np.arange(floor(low - half) + 1, floor(high - half) + 1)[::-1]
         if not len(places):
             raise BadBudget(
-                f"`low` is {self.low!r} and `high` {self.high!r}, a band that holds none of {num_scored} scored rows, "
+                f"`low` is {shown(self.low)} and `high` {shown(self.high)}, a band that holds none of {num_scored} scored rows, "
                 f"expected at least one. Widen the band."
             )
         # Twice the distance to the middle, in rows. Where two rows are equally far, low + high is a whole number, and
