@@ -18,7 +18,14 @@ T = TypeVar("T")
 
 
 class Problems(list[str]):
-    """Everything wrong with a recipe, one line each."""
+    """Everything wrong with a recipe, one line each.
+
+    `unread` names places of the recipe that are there and have faults of their own: what needs them says nothing more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread: set[str] = set()
 
 
 def bind(cls: type[T], values: Any, where: str, problems: Problems, **given: Any) -> T | None:

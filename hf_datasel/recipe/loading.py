@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -15,9 +14,10 @@ from hf_datasel import learners as learner_room
 from hf_datasel import scorers as scorer_room
 from hf_datasel import selectors as selector_room
 from hf_datasel.contracts import Learner, Scorer
-from hf_datasel.errors import BadRecipe, DataselError, shown
+from hf_datasel.errors import BadRecipe, DataselError, close_to, shown
 from hf_datasel.recipe.binding import Problems, bind, plain
 from hf_datasel.recipe.columns import check_rows
+from hf_datasel.recipe.models import check_models
 from hf_datasel.recipe.reading import not_plain, read_file
 from hf_datasel.recipe.schema import (
     AnchorSection,
@@ -92,10 +92,7 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
     problems = Problems()
     for key in values:
         if key not in SECTIONS:
-            close = difflib.get_close_matches(str(key), SECTIONS, n=1)
-            problems.append(
-                f"`{key}` is unknown.{f' Did you mean `{close[0]}`?' if close else ''} Known: {', '.join(SECTIONS)}."
-            )
+            problems.append(f"`{key}` is unknown.{close_to(key, SECTIONS)} Known: {', '.join(SECTIONS)}.")
     problems.extend(
         f"`{key}` is missing, expected a section." for key in ("pool", "score", "select") if key not in values
     )
@@ -116,6 +113,7 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
     }
     scorers = _scorers(score, score.proxy if score else None, rows, pool.labels if pool else Labels(), problems)
     all_scorers = score is not None and len(scorers) == len(score.scorers)
+    check_models(score, train, problems)
     check_rows(rows, pool.labels if pool else Labels(), [rule, *beside.values()], scorers, all_scorers, problems)
     there = rows["evaluation"].column_names if rows["evaluation"] is not None else ("prompt", "completion")
     if train and train.answers and not {"prompt", "completion"} <= set(there):
@@ -155,6 +153,8 @@ def _section(cls: type[Any], values: Mapping[str, Any], key: str, problems: Prob
     if key not in values:
         return None
     section = bind(cls, values[key], key, problems)
+    if section is None and values[key] is not None:
+        problems.unread |= {key, *(place for place in PLACES.values() if place.startswith(f"{key}."))}
     if isinstance(section, Source):
         return _beside(section, folder)
     if isinstance(section, TrainSection):
@@ -203,10 +203,7 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
         return None
     name, arguments = next(iter(spec.items()))
     if name not in known:
-        close = difflib.get_close_matches(str(name), known, n=1)
-        problems.append(
-            f"`{where}.{name}` is unknown.{f' Did you mean `{close[0]}`?' if close else ''} Known: {', '.join(known)}."
-        )
+        problems.append(f"`{where}.{name}` is unknown.{close_to(name, known)} Known: {', '.join(known)}.")
         return None
     cls = known[name]
     fields = cls.__dataclass_fields__
@@ -219,6 +216,8 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
     for key, value in wanted.items():
         if value is None:
             place = PLACES.get(key, key)
+            if place in problems.unread:
+                return None
             problems.append(f"`{where}.{name}` needs `{place}`, expected it in the recipe. Add that section.")
             return None
     if not isinstance(arguments, Mapping | None):
@@ -250,8 +249,11 @@ def _scorers(
 def _rows(source: Source | None, where: str, problems: Problems) -> Any:
     if source is None:
         return None
+    problems.unread.add(where)
     try:
-        return source.load()
+        dataset = source.load()
+        problems.unread.discard(where)
+        return dataset
     except (OSError, ValueError, DataselError) as error:
         problems.append(f"`{where}.path` {source.path!r} cannot be read: {error}")
     except Exception as error:

@@ -56,7 +56,7 @@ class MiddleBand:
             value = getattr(self, argument)
             if not is_number(value) or not 0 <= value <= 1:
                 raise BadBudget(
-                    f"`{argument}` is {value!r}, expected a quantile from 0 to 1. Give 0.25 for the point that a "
+                    f"`{argument}` is {shown(value)}, expected a quantile from 0 to 1. Give 0.25 for the point that a "
                     f"quarter of the scored rows lie below."
                 )
         if not self.low < self.high:
