@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -118,7 +119,9 @@ def _source(video: Any) -> Any:
         return io.BytesIO(video)
     if not os.path.isfile(video):  # a pipe would be waited for
         raise FileNotFoundError(f"{shown(str(video))} is no file")
-    return open(video, "rb")
+    # Not the file itself: its name would go along, by which FFmpeg knows a playlist.
+    with open(video, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _av() -> Any:
