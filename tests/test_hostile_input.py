@@ -171,7 +171,7 @@ def tokenizer(tiny_model):
     [
         ({"text": ""}, "empty_text"),
         ({"text": " \n"}, "empty_text"),
-        ({"messages": []}, "empty_text"),
+        ({"messages": []}, "malformed"),
         ({"messages": [{"role": "user", "content": ""}]}, "empty_text"),
         ({"prompt": "a", "completion": "\t"}, "empty_completion"),
         ({"input_ids": [5, 2**31, 6]}, "malformed"),

@@ -256,7 +256,8 @@ def _says_nothing(row: Mapping[str, Any], labels: Labels) -> bool:
     said = next((row[name] for name in ("messages", "conversations", labels.dataset_text_field) if name in row), None)
     if isinstance(said, str):
         return not said.strip()
-    return not any(turn.get(name) for turn in said or () for name in ("content", "value", "tool_calls"))
+    contents = [turn.get("content", turn.get("value")) for turn in said if not turn.get("tool_calls")]
+    return bool(said) and len(contents) == len(said) and all(its == "" or its == [] for its in contents)
 
 
 def _tokens_and_labels(

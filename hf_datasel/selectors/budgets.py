@@ -86,7 +86,7 @@ def check_seed(value: object) -> None:
     Example:
         >>> check_seed(-1)
         Traceback (most recent call last):
-        hf_datasel.errors.BadBudget: `seed` is -1, expected a whole number from 0 and below 2**64. Give one, e.g. 0.
+        hf_datasel.errors.BadBudget: `seed` is -1, expected a whole number below 2**64, and from 0. Give one, e.g. 0.
     """
     if not is_whole(value) or not 0 <= value < 2**64:
-        raise BadBudget(f"`seed` is {shown(value)}, expected a whole number from 0 and below 2**64. Give one, e.g. 0.")
+        raise BadBudget(f"`seed` is {shown(value)}, expected a whole number below 2**64, and from 0. Give one, e.g. 0.")
