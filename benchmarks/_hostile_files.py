@@ -39,6 +39,9 @@ REPLIES = (
 
 def journals(count: int, draw: random.Random, folder: Path) -> Iterator[tuple[Any, Try]]:
     """Files that are no journal, half of one, another database, or one that holds what no scorer wrote."""
+    from benchmarks._hostile_rows import perplexity
+
+    perplexity()({"text": ["Once"]})  # what it imports takes longer than an input may
     whole = folder / "whole.sqlite"
     Journal(whole).put({"scorer": "ResponseLength"}, {f"row {n}": {"s": float(n)} for n in range(50)})
     with sqlite3.connect(whole) as connection:
@@ -96,7 +99,9 @@ def _foreign(path: Path, statements: list[str]) -> str | None:
             if statement.startswith("ROW "):
                 from hf_datasel.rows import row_digest
 
-                connection.execute("insert into rows values (?, ?, ?)", (spec_key(scorer.spec), row_digest(row), statement[4:]))
+                connection.execute(
+                    "insert into rows values (?, ?, ?)", (spec_key(scorer.spec), row_digest(row), statement[4:])
+                )
             else:
                 connection.execute(statement)
     connection.close()
@@ -181,7 +186,13 @@ def _tables(draw: random.Random) -> list[dict[str, Any]]:
         ("rank", [[1]] * 4), ("rank", [float("nan"), 1.0, None, 2.0]), ("rank", [1, 2, 3, 4]),
     ]  # fmt: skip
     changed = [{**good, name: values} for name, values in others]
-    return [*changed, {}, {"row_id": ["a"]}, {name: [] for name in good}, {name.upper(): its for name, its in good.items()}]
+    return [
+        *changed,
+        {},
+        {"row_id": ["a"]},
+        {name: [] for name in good},
+        {name.upper(): its for name, its in good.items()},
+    ]
 
 
 def _retabled(place: Path, manifest: str, columns: dict[str, Any], pool: Any) -> str | None:
@@ -230,7 +241,9 @@ def judge_bodies(count: int, draw: random.Random, folder: Path) -> Iterator[tupl
                 except (TypeError, ValueError, RecursionError):
                     continue
                 headers = draw.choice(({}, {}, {"Retry-After": "nan"}, {"Retry-After": "-5"}, {"Retry-After": "x"}, {"Content-Encoding": "gzip"}))  # fmt: skip
-                answer = draw.choice(((200, headers, text), (draw.choice((200, 204, 400, 422, 429, 500, 503)), headers, text), None))
+                answer = draw.choice(
+                    ((200, headers, text), (draw.choice((200, 204, 400, 422, 429, 500, 503)), headers, text), None)
+                )
             yield answer, functools.partial(_asked, server, answers, answer)
     finally:
         server.close()

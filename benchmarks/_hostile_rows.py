@@ -72,7 +72,11 @@ def rows(count: int, draw: random.Random) -> Iterator[dict[str, Any]]:
     for number in range(count):
         row = mutated(draw, ROWS[number % len(ROWS)])
         if isinstance(row, dict) and row and draw.random() < 0.3:
-            row = mutated(draw, row) if draw.random() < 0.5 and _is_plain(row) else {**row, draw.choice(WORDS): hostile(draw)}
+            row = (
+                mutated(draw, row)
+                if draw.random() < 0.5 and _is_plain(row)
+                else {**row, draw.choice(WORDS): hostile(draw)}
+            )
         if isinstance(row, dict):
             yield row
 
@@ -101,6 +105,7 @@ def says_something(value: Any, depth: int = 0) -> bool:
 
 def labels_of_rows(count: int, draw: random.Random, folder: Path) -> Iterator[tuple[Any, Try]]:
     """`token_row`: tokens and labels, or a status."""
+    token_row({"messages": ROWS[2]["messages"]}, reader(True), Labels())  # imports
     for row in rows(count, draw):
         labels = Labels(
             max_length=draw.choice((None, 1, 2, 8, 1024)),
@@ -127,9 +132,12 @@ def _labelled(row: dict[str, Any], its: Any, labels: Labels) -> str | None:
 
 def scored_rows(count: int, draw: random.Random, folder: Path) -> Iterator[tuple[Any, Try]]:
     """Scorers on a batch of one good row and one hostile: neither may get what is not its own."""
+    perplexity()({"text": ["Once"]})  # what it imports takes longer than an input may
     for number, row in enumerate(rows(count, draw)):
         scorer = perplexity() if number % 5 == 0 else text_scorers()[number % 3]
-        good = next(its for its in ROWS if set(its) & set(row)) if any(set(its) & set(row) for its in ROWS) else ROWS[0]
+        good = (
+            next(its for its in ROWS if set(its) & set(row)) if any(set(its) & set(row) for its in ROWS) else ROWS[0]
+        )
         yield row, functools.partial(_scored, scorer, good, row)
 
 
@@ -183,14 +191,20 @@ def _turned(row: dict[str, Any]) -> str | None:
         asked = messages_of(row, "Rate.")
     except UnreadableImage:
         return None
-    return None if asked is None or says_something([row.get(name) for name in WORDS]) else "a judge is asked about nothing"
+    return (
+        None
+        if asked is None or says_something([row.get(name) for name in WORDS])
+        else "a judge is asked about nothing"
+    )
 
 
 def anchor_sets(count: int, draw: random.Random, folder: Path) -> Iterator[tuple[Any, Try]]:
     """`stratified`: sizes, strata and seeds that are none."""
     from datasets import Dataset
 
-    pool = Dataset.from_dict({"text": [f"text {row}" for row in range(6)], "kind": ["x", "y", None] * 2, "odd": [[1]] * 6})
+    pool = Dataset.from_dict(
+        {"text": [f"text {row}" for row in range(6)], "kind": ["x", "y", None] * 2, "odd": [[1]] * 6}
+    )
     for _ in range(count):
         given = {"size": 3, "by": "kind", "seed": 0}
         for name in draw.sample(sorted(given), draw.choice((1, 1, 2))):

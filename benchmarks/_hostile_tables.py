@@ -28,7 +28,18 @@ VECTORS: tuple[list[Any], ...] = (
     [[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0]], [[NAN, 1.0]], [[INF, 1.0]], [None], [[]], [[1.0], [1.0, 2.0]], [[1e38, 1e38]], [[1e-45, 0.0]], [1.0], ["a"],
     [[["a"]]], [[1.0, None]], [[None, None]], [None, [1.0, 2.0]], [[1, 2]], [[True, False]], [[1e308, 1e308]], [["1", "2"]],
 )  # fmt: skip
-GROUPS: tuple[list[Any], ...] = (["a", "b"], [None], ["", "\0"], [1, 2], [[1]], [NAN, 1.0], [{"a": 1}], ["x" * 100_000], [True], ["\u202e", "a"])
+GROUPS: tuple[list[Any], ...] = (
+    ["a", "b"],
+    [None],
+    ["", "\0"],
+    [1, 2],
+    [[1]],
+    [NAN, 1.0],
+    [{"a": 1}],
+    ["x" * 100_000],
+    [True],
+    ["\u202e", "a"],
+)
 IDS: tuple[list[Any] | None, ...] = (None, ["same"], [None], [1.5], [[1]], ["\0"], [""], [7])
 ROWS = 12
 SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -68,7 +79,9 @@ def table(draw: random.Random, rows: int) -> dict[str, Any]:
     kinds: dict[str, Any] = {"s": NUMBERS, "w": NUMBERS, "e": VECTORS, "g": GROUPS, "row_id": IDS}
     for name in draw.sample(sorted(kinds), draw.choice((1, 1, 2, 3))):
         values = draw.choice(kinds[name])
-        found[name] = None if values is None else [values[row % len(values)] if values else None for row in range(rows)]
+        found[name] = (
+            None if values is None else [values[row % len(values)] if values else None for row in range(rows)]
+        )
     return {name: values for name, values in found.items() if values is not None}
 
 
@@ -80,7 +93,7 @@ def tables(count: int, draw: random.Random, folder: Path) -> Iterator[tuple[Any,
         columns = table(draw, draw.choice((0, 1, 2, ROWS, ROWS, ROWS)))
         try:
             scored = Dataset.from_dict(columns)
-        except Exception:  # noqa: BLE001 (Arrow's own refusal: such a table cannot be)
+        except Exception:  # noqa: BLE001, S112 (Arrow's own refusal: such a table cannot be)
             continue
         if draw.random() < 0.1:
             scored = scored.remove_columns(draw.choice(scored.column_names))
@@ -126,7 +139,11 @@ def _ranked(rule: Any, scored: Dataset) -> str | None:
         if np.isnan(values[kept]).any():
             return "a kept row without a score"
     fraction, budget = getattr(rule, "fraction", None), getattr(rule, "count", None)
-    if isinstance(fraction, float) and len(kept) > max(1, math.ceil(fraction * len(scored))) + 2 and not getattr(rule, "group", None):
+    if (
+        isinstance(fraction, float)
+        and len(kept) > max(1, math.ceil(fraction * len(scored))) + 2
+        and not getattr(rule, "group", None)
+    ):
         return f"{len(kept)} of {len(scored)} rows for fraction {fraction}"
     if isinstance(budget, int) and not getattr(rule, "group", None) and len(kept) > budget:
         return f"{len(kept)} rows for count {budget}"

@@ -87,7 +87,9 @@ def test_what_a_rule_keeps(rule, pool, seed):
         assert sum(pool["w"][row] for row in kept) <= 9
 
 
-@pytest.mark.parametrize("rule", [TopCount("s", 3), TopFraction("s", 0.3), AboveThreshold("s", 0.0)], ids=lambda its: type(its).__name__)
+@pytest.mark.parametrize(
+    "rule", [TopCount("s", 3), TopFraction("s", 0.3), AboveThreshold("s", 0.0)], ids=lambda its: type(its).__name__
+)
 @FEW
 @given(pool=pools())
 def test_a_worse_row_pushes_nobody_out(rule, pool):
@@ -111,7 +113,11 @@ def test_a_saved_selection_comes_back(pool):
 def test_a_digest_knows_content_alone(prompt, completion, remark):
     row = {"prompt": prompt, "completion": completion}
     digest = row_digest(row)
-    assert digest == row_digest({"completion": completion, "prompt": prompt}) == row_digest({**row, "remark": remark, "tools": None})
+    assert (
+        digest
+        == row_digest({"completion": completion, "prompt": prompt})
+        == row_digest({**row, "remark": remark, "tools": None})
+    )
     assert digest != row_digest({"prompt": prompt, "completion": completion + "x"})
     assert prompt == completion or digest != row_digest({"prompt": completion, "completion": prompt})
     assert digest != row_digest({"prompt": prompt + completion, "completion": ""}) or not completion
@@ -121,7 +127,10 @@ values = st.one_of(st.floats(), st.text(), st.none(), st.booleans(), st.integers
 
 
 @settings(max_examples=40)
-@given(columns=st.dictionaries(st.text(max_size=8), values, max_size=4), row=st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
+@given(
+    columns=st.dictionaries(st.text(max_size=8), values, max_size=4),
+    row=st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+)
 def test_the_journal_keeps_every_bit(columns, row):
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.sqlite")
@@ -131,7 +140,11 @@ def test_the_journal_keeps_every_bit(columns, row):
     assert json.dumps(found[row]) == json.dumps(columns)  # NaN and the sign of 0 too
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem in ("quickstart", "builder", "d2", "indicators")], ids=lambda its: its.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path for path in RECIPES if path.stem in ("quickstart", "builder", "d2", "indicators")],
+    ids=lambda its: its.stem,
+)
 def test_a_resolved_recipe_is_its_own_resolution(path, tmp_path):
     once = load_recipe(path).resolved
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(once, sort_keys=False), encoding="utf-8")
@@ -146,7 +159,12 @@ def test_a_reply_without_digits_has_no_rating(reply):
     assert math.isnan(read_rating(reply, 0, 10))
 
 
-@given(rating=st.integers(0, 100), noise=words, thoughts=st.text(max_size=40), ends=st.sampled_from(["", "/10", ".", "**"]))
+@given(
+    rating=st.integers(0, 100),
+    noise=words,
+    thoughts=st.text(max_size=40),
+    ends=st.sampled_from(["", "/10", ".", "**"]),
+)
 def test_a_rating_is_found_behind_thoughts_and_before_reasons(rating, noise, thoughts, ends):
     value = rating / 10
     assert read_rating(f"<think>{thoughts}</think>\n{value}{ends}\n{noise}", 0, 10) == value
@@ -159,7 +177,11 @@ def test_a_rating_lies_on_the_scale_or_is_none(number, low, width):
     assert math.isnan(found) or low <= found <= low + width
 
 
-@given(verdict=st.sampled_from(["ACCEPT", "reject", "Verdict: accept", "**Rejected**"]), reasons=words, thoughts=st.text(max_size=40))
+@given(
+    verdict=st.sampled_from(["ACCEPT", "reject", "Verdict: accept", "**Rejected**"]),
+    reasons=words,
+    thoughts=st.text(max_size=40),
+)
 def test_a_verdict_is_read_from_the_first_line(verdict, reasons, thoughts):
     expected = 1.0 if "accept" in verdict.lower() else 0.0
     assert read_verdict(f"<think>{thoughts}</think>{verdict}\n{reasons}") == expected

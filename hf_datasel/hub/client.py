@@ -56,7 +56,11 @@ def check_repo_id(repo_id: str) -> None:
         if isinstance(repo_id, str):
             validate_repo_id(repo_id)
         # The Hub's own check lets an end of line pass, and parts that begin like an option of a command.
-        good = isinstance(repo_id, str) and repo_id.count("/") == 1 and all(PART.fullmatch(part) for part in repo_id.split("/"))
+        good = (
+            isinstance(repo_id, str)
+            and repo_id.count("/") == 1
+            and all(PART.fullmatch(part) for part in repo_id.split("/"))
+        )
     except HFValidationError:
         good = False
     if not good:

@@ -49,7 +49,9 @@ def load_selection(
         names = [path.parent.name for path in Path(repo_id).glob("selections/*/selection.json")]
         return Selection.load(Path(repo_id) / "selections" / _chosen(names, config_name, repo_id))
     if Path(repo_id).is_absolute() or repo_id.startswith("."):
-        raise PublishError(f"`repo_id` is {shown(repo_id)}, expected a folder that is there, or NAMESPACE/NAME on the Hub.")
+        raise PublishError(
+            f"`repo_id` is {shown(repo_id)}, expected a folder that is there, or NAMESPACE/NAME on the Hub."
+        )
     check_repo_id(repo_id)
     api = HfApi(token=token, library_name="hf_datasel")
     files = retried(

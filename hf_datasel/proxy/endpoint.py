@@ -164,7 +164,14 @@ async def _one(client: AsyncInferenceClient, endpoint: Endpoint, question: Quest
             wait = _asked_wait(error.response.headers, wait)
         except (httpx2.HTTPError, TimeoutError) as error:
             why = type(error).__name__
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:  # what reading a broken body leads to
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:  # what reading a broken body leads to
             why = f"unreadable reply: {type(error).__name__}: {str(error)[:120]}"
         if attempt < endpoint.retries:
             await asyncio.sleep(wait)

@@ -136,7 +136,9 @@ def _check_kinds(rule: Rule | None, features: Mapping[str, Any], scorers: Sequen
         if not isinstance(column, str):
             continue
         kind = kind_of(features[column]) if column in features else None
-        kind = "texts" if column in texts else "lists" if column in vectors else "numbers" if column in scores else kind
+        kind = (
+            "texts" if column in texts else "lists" if column in vectors else "numbers" if column in scores else kind
+        )
         expected = "lists" if field in VECTOR_FIELDS else "numbers"
         if kind is not None and kind != expected:
             wanted = "a list of numbers" if expected == "lists" else "a number"

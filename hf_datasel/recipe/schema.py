@@ -89,7 +89,9 @@ def first_fault(path: Path) -> str | None:
             for number, line in enumerate(file, start=1):
                 try:
                     if line.strip() and not isinstance(json.loads(line), dict):
-                        return f"line {number} is no row, expected names and values in braces. Mend or remove that line"
+                        return (
+                            f"line {number} is no row, expected names and values in braces. Mend or remove that line"
+                        )
                 except json.JSONDecodeError as error:
                     return f"line {number} is no JSON ({error.msg} at character {error.pos}). Mend or remove that line"
                 except UnicodeDecodeError:

@@ -39,9 +39,13 @@ def stratified(dataset: Dataset, size: int = 100, by: str | None = None, seed: i
         ['x', 'x', 'y']
     """
     if isinstance(size, bool) or not isinstance(size, Integral) or not 1 <= size <= len(dataset):
-        raise BadRow(f"`size` is {shown(size)}, expected a whole number of 1 to {len(dataset)}, the rows there are to draw anchors from.")
+        raise BadRow(
+            f"`size` is {shown(size)}, expected a whole number of 1 to {len(dataset)}, the rows there are to draw anchors from."
+        )
     if by is not None and by not in dataset.column_names:
-        raise BadRow(f"`by` is {shown(by)}, expected one of the columns {dataset.column_names}.{close_to(by, dataset.column_names)}")
+        raise BadRow(
+            f"`by` is {shown(by)}, expected one of the columns {dataset.column_names}.{close_to(by, dataset.column_names)}"
+        )
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
         raise BadRow(f"`seed` is {shown(seed)}, expected a whole number of at most 64 bits.")
     strata = [str(value) for value in dataset[by]] if by is not None else [""] * len(dataset)

@@ -25,12 +25,12 @@ import numpy as np
 from hf_datasel.contracts import Columns
 from hf_datasel.errors import DataselError, shown
 from hf_datasel.rows.identity import row_digest
+from hf_datasel.rows.seal import sealed, unsealed
 
 
 logger = logging.getLogger(__name__)
 
 SECONDS_TO_WAIT = 60
-SEAL = 8  # hexadecimal digits in front of a row's columns
 VARIABLE = "HF_DATASEL_JOURNAL"
 OFF = "off"
 
@@ -86,14 +86,16 @@ class Journal:
                 some = list(digests[start : start + 500])
                 query = f"select row, columns from rows where scorer = ? and row in ({','.join('?' * len(some))})"  # noqa: S608 (placeholders only)
                 kept = {
-                    (row := bytes(name).decode("utf-8", "replace")): _unsealed(key, row, columns)
+                    (row := bytes(name).decode("utf-8", "replace")): unsealed(key, row, columns)
                     for name, columns in connection.execute(query, (key, *some))
                 }
                 found.update({row: columns for row, columns in kept.items() if columns is not None})
                 spoilt = [(key, row) for row, columns in kept.items() if columns is None]
                 if spoilt:
                     logger.warning(
-                        "The journal %s holds %d rows that nobody wrote so: they are scored again.", self.path, len(spoilt)
+                        "The journal %s holds %d rows that nobody wrote so: they are scored again.",
+                        self.path,
+                        len(spoilt),
                     )
                     connection.executemany("delete from rows where scorer = ? and row = ?", spoilt)
         return found
@@ -104,7 +106,7 @@ class Journal:
         A row that is there already stays as it is: copies of a row share the first one's numbers to the last bit.
         """
         key = spec_key(spec)
-        records = [(key, digest, _sealed(key, digest, dict(columns))) for digest, columns in rows.items()]
+        records = [(key, digest, sealed(key, digest, dict(columns))) for digest, columns in rows.items()]
         with self._using() as connection:
             connection.executemany("insert or ignore into rows values (?, ?, ?)", records)
 
@@ -140,7 +142,11 @@ class Journal:
                 )
                 connection.execute("select scorer, row, columns from rows limit 0")
                 # Reads the whole file: not again where nobody else has touched it.
-                damage = "ok" if sound else connection.execute("pragma quick_check").fetchone()[0].decode("utf-8", "replace")
+                damage = (
+                    "ok"
+                    if sound
+                    else connection.execute("pragma quick_check").fetchone()[0].decode("utf-8", "replace")
+                )
             _SOUND[str(self.path)] = self._signature()
             if damage != "ok":
                 self._put_aside(damage)
@@ -176,24 +182,6 @@ class Journal:
         connection.execute("pragma synchronous=normal")
         connection.text_factory = bytes  # damaged text is no UTF-8
         return connection
-
-
-def _sealed(key: str, digest: str, columns: Mapping[str, Any]) -> str:
-    text = json.dumps(columns)
-    return _checksum(key, digest, text) + text
-
-
-def _unsealed(key: str, digest: str, sealed: Any) -> dict[str, Any] | None:
-    """The columns of a row, or None where the text is not the one that was put in."""
-    text = bytes(sealed).decode("utf-8", "replace") if isinstance(sealed, bytes) else str(sealed)
-    if text[:SEAL] != _checksum(key, digest, text[SEAL:]):
-        return None
-    columns: dict[str, Any] = json.loads(text[SEAL:])
-    return columns
-
-
-def _checksum(*texts: str) -> str:
-    return blake2b("\n".join(texts).encode("utf-8", "surrogatepass"), digest_size=SEAL // 2).hexdigest()
 
 
 def spec_key(spec: Mapping[str, Any]) -> str:

@@ -87,6 +87,8 @@ def _text(content: Any) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, Sequence):
-        raise BadRow(f"`content` of a message is {shown(content)}, expected text or a list of parts. Cast it to strings.")
+        raise BadRow(
+            f"`content` of a message is {shown(content)}, expected text or a list of parts. Cast it to strings."
+        )
     texts = [part.get("text") for part in content if isinstance(part, Mapping)]
     return "\n".join(text for text in texts if isinstance(text, str) and text)

@@ -262,7 +262,9 @@ def decoded(image: Any) -> Any:
             f"`save_to_disk`."
         )
     if image["bytes"] is None and os.path.exists(path) and not os.path.isfile(path):
-        raise UnreadableImage("no file: a folder, a pipe or a device")  # the last two would be waited for, or never end
+        raise UnreadableImage(
+            "no file: a folder, a pipe or a device"
+        )  # the last two would be waited for, or never end
     try:
         return Image().decode_example(image)
     except ImportError as error:

@@ -89,4 +89,6 @@ def check_seed(value: object) -> None:
         hf_datasel.errors.BadBudget: `seed` is -1, expected a whole number below 2**64, and from 0. Give one, e.g. 0.
     """
     if not is_whole(value) or not 0 <= value < 2**64:
-        raise BadBudget(f"`seed` is {shown(value)}, expected a whole number below 2**64, and from 0. Give one, e.g. 0.")
+        raise BadBudget(
+            f"`seed` is {shown(value)}, expected a whole number below 2**64, and from 0. Give one, e.g. 0."
+        )

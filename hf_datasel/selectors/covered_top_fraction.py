@@ -70,7 +70,9 @@ class CoveredTopFraction:
         check_fraction("fraction", self.fraction)
         check_clusters(self.clusters)
         if self.shares not in ("size", "anchors", "utility"):
-            raise BadBudget(f"`shares` is {shown(self.shares)}, expected 'size', 'anchors' or 'utility'. Name one of them.")
+            raise BadBudget(
+                f"`shares` is {shown(self.shares)}, expected 'size', 'anchors' or 'utility'. Name one of them."
+            )
         if (self.shares == "anchors") != (self.anchor_similarity is not None):
             raise BadBudget(
                 f"`anchor_similarity` is {shown(self.anchor_similarity)} and `shares` {shown(self.shares)}, expected a column with "

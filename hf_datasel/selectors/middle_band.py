@@ -60,7 +60,9 @@ class MiddleBand:
                     f"quarter of the scored rows lie below."
                 )
         if not self.low < self.high:
-            raise BadBudget(f"`low` is {shown(self.low)}, expected less than `high`, {shown(self.high)}. Swap or widen them.")
+            raise BadBudget(
+                f"`low` is {shown(self.low)}, expected less than `high`, {shown(self.high)}. Swap or widen them."
+            )
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, closest to the band's middle first."""

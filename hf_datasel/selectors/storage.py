@@ -104,7 +104,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
     for name, kind in PARTS.items():
         if not isinstance(manifest.get(name), kind):
             raise _damaged(folder, MANIFEST, f"{name!r} is {shown(manifest.get(name))}, expected a {kind.__name__}")
-    if not isinstance(manifest["rule"].get("rule"), str) or not all(isinstance(its, dict) for its in manifest["scorers"]):
+    if not isinstance(manifest["rule"].get("rule"), str) or not all(
+        isinstance(its, dict) for its in manifest["scorers"]
+    ):
         raise _damaged(folder, MANIFEST, "it names no rule, or its scorers are not described")
     return manifest
 
