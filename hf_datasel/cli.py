@@ -193,17 +193,14 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _overrides(given: Sequence[str]) -> dict[str, Any]:
-    import yaml
+    from hf_datasel.recipe.reading import parsed
 
     overrides = {}
     for item in given:
         place, equals, value = item.partition("=")
         if not equals:
             raise DataselError(f"`--set` is {item!r}, expected PLACE=VALUE, such as score.proxy.dtype=float64.")
-        try:
-            overrides[place] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise DataselError(f"`--set` is {item!r}, expected PLACE=VALUE with a value in YAML ({error}).") from error
+        overrides[place] = parsed(value, f"`--set {place}`")
     return overrides
 
 

@@ -35,7 +35,8 @@ class Scorer(Protocol):
 
     A frozen dataclass whose fields are its recipe. `columns[0]` is the score (of an embedding, a vector for the rules that
     compare rows); `<score>_status` says `"ok"` or why a row has none. One that reads columns beside a row's training
-    content names them in a property `reads`, and those of them that it cannot do without in `needs`.
+    content names them in a property `reads`, and those of them that it cannot do without in `needs`. Columns of lists of numbers
+    are named in `vectors`.
     """
 
     @property

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, get_session, get_token
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils._validators import validate_repo_id
 
-from hf_datasel.errors import PublishError
+from hf_datasel.errors import PublishError, shown
 
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ Answer = TypeVar("Answer")
 # 409: another commit is under way; 412: the branch moved on. Both pass, like a busy or restarting server.
 PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})
 CONNECTION_ERRORS = frozenset({"TransportError", "ConnectionError", "TimeoutError", "ProtocolError"})
+PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a repository's id
 ATTEMPTS = 6
 TOKEN = re.compile(r"\bhf_[A-Za-z0-9_]{8,}")
 # Seconds without a byte after which a connection counts as broken. A large commit takes the Hub its time.
@@ -56,13 +57,19 @@ def check_repo_id(repo_id: str) -> None:
         >>> check_repo_id("me/my-data")
     """
     try:
-        validate_repo_id(repo_id)
-        good = repo_id.count("/") == 1
+        if isinstance(repo_id, str):
+            validate_repo_id(repo_id)
+        # The Hub's own check lets an end of line pass, and parts that begin like an option of a command.
+        good = (
+            isinstance(repo_id, str)
+            and repo_id.count("/") == 1
+            and all(PART.fullmatch(part) for part in repo_id.split("/"))
+        )
     except HFValidationError:
         good = False
     if not good:
         raise PublishError(
-            f"`repo_id` is {repo_id!r}, expected NAMESPACE/NAME of letters, digits, '-', '_' and '.', such as me/my-data."
+            f"`repo_id` is {shown(repo_id)}, expected NAMESPACE/NAME of letters, digits, '-', '_' and '.', such as me/my-data."
         )
 
 

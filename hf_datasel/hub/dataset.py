@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_datasel.errors import PublishError
+from hf_datasel.errors import PublishError, shown
 from hf_datasel.hub import tree
 from hf_datasel.hub.card import render
 from hf_datasel.hub.client import check_repo_id, client
@@ -115,10 +115,10 @@ def publish(
             f"`kept` rows."
         )
     check_repo_id(repo_id)
-    taken = config_name in RESERVED or config_name.endswith(tree.SCORED)
-    if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", config_name):
+    well_formed = isinstance(config_name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", config_name)
+    if not well_formed or config_name in RESERVED or config_name.endswith(tree.SCORED):
         raise PublishError(
-            f"`config_name` is {config_name!r}, expected letters, digits, '-' and '_', none of {RESERVED}, and no "
+            f"`config_name` is {shown(config_name)}, expected up to 100 letters, digits, '-' and '_', none of {RESERVED}, and no "
             f"{tree.SCORED!r} at the end: these are folders of the repository's own."
         )
     if dry_run is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from hf_datasel.errors import PublishError
+from hf_datasel.errors import PublishError, shown
 from hf_datasel.hub.client import check_repo_id, retried
 from hf_datasel.selectors import Selection
 
@@ -39,13 +40,18 @@ def load_selection(
         >>> load_selection(folder).apply(pool.shuffle(seed=1)).kept["text"][:]
         ['b', 'c']
     """
-    if (Path(repo_id) / "selection.json").is_file():
+    if not isinstance(repo_id, str | Path):
+        raise PublishError(f"`repo_id` is {shown(repo_id)}, expected NAMESPACE/NAME on the Hub, or a folder.")
+    repo_id = str(repo_id)
+    if os.path.isfile(os.path.join(repo_id, "selection.json")):
         return Selection.load(repo_id)
-    if Path(repo_id).is_dir():
+    if os.path.isdir(repo_id):
         names = [path.parent.name for path in Path(repo_id).glob("selections/*/selection.json")]
         return Selection.load(Path(repo_id) / "selections" / _chosen(names, config_name, repo_id))
     if Path(repo_id).is_absolute() or repo_id.startswith("."):
-        raise PublishError(f"`repo_id` is {repo_id!r}, expected a folder that is there, or NAMESPACE/NAME on the Hub.")
+        raise PublishError(
+            f"`repo_id` is {shown(repo_id)}, expected a folder that is there, or NAMESPACE/NAME on the Hub."
+        )
     check_repo_id(repo_id)
     api = HfApi(token=token, library_name="hf_datasel")
     files = retried(
@@ -67,6 +73,6 @@ def _chosen(names: list[str], wanted: str | None, repo_id: str) -> str:
     if wanted in names:
         return str(wanted)
     raise PublishError(
-        f"`config_name` is {wanted!r} and {repo_id!r} has the selections {sorted(names)}, expected one of them. "
+        f"`config_name` is {shown(wanted)} and {repo_id!r} has the selections {sorted(names)}, expected one of them. "
         f"{'Name one.' if names else 'Ask its owner to publish with hf_datasel: it holds no selection.'}"
     )

@@ -57,6 +57,7 @@ class LossTrajectory:
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
     columns = ("loss_trajectory", "loss_trajectory_status")
+    vectors = columns[:1]
     algo_version = 1
 
     def __post_init__(self) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Messages = list[dict[str, Any]]
 
+# What reading a broken body leads to.
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 OF_THE_ROW = frozenset({400, 413, 422})  # the endpoint works and will not take this one
 LONGEST_WAIT = 60.0  # seconds
 REFUSED, NO_REPLY = "refused", "no_reply"
@@ -173,7 +175,7 @@ async def _one(client: AsyncInferenceClient, endpoint: Endpoint, question: Quest
                 wait = _asked_wait(error.response.headers, wait)
         except (httpx2.HTTPError, TimeoutError) as error:
             why = type(error).__name__
-        except (ValueError, TypeError, LookupError, AttributeError) as error:  # what reading a broken body leads to
+        except UNREADABLE as error:
             why = f"unreadable reply: {type(error).__name__}: {_without_key(str(error), endpoint)[:120]}"
         if refused is not None:
             raise refused  # out here, so that it does not carry the request, whose headers hold the key
@@ -203,7 +205,10 @@ async def _send(client: AsyncInferenceClient, endpoint: Endpoint, question: Ques
 def _read(output: Any, calls: int) -> Reply:
     usage = output.usage
     counts = [float(usage.prompt_tokens), float(usage.completion_tokens)] if usage is not None else []
-    return Reply(output.choices[0].message.content or "", "ok", calls, *counts)
+    text = output.choices[0].message.content or ""
+    if not isinstance(text, str):
+        raise TypeError(f"a content of type {type(text).__name__}")
+    return Reply(text, "ok", calls, *counts)
 
 
 def _asked_wait(headers: Mapping[str, str], otherwise: float) -> float:

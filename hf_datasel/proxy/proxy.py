@@ -65,9 +65,9 @@ class Proxy:
     def digest(self) -> str:
         """What the weights are: a Hub commit, or the digest of a local folder's files."""
         self._look()
-        parts = [_weights_digest(self.model, self.revision, self.trust_remote_code)]
+        parts = [_weights_digest("model", self.model, self.revision, self.trust_remote_code)]
         if self.adapter is not None:
-            parts.append(_weights_digest(self.adapter, None))
+            parts.append(_weights_digest("adapter", self.adapter, None))
         return "+".join(parts)
 
     @property
@@ -244,16 +244,23 @@ def trainable_names(model: torch.nn.Module, trainable: str | tuple[str, ...]) ->
     return chosen
 
 
-def _weights_digest(model: str, revision: str | None, trust_remote_code: bool = False) -> str:
+def _weights_digest(argument: str, model: str, revision: str | None, trust_remote_code: bool = False) -> str:
     folder = Path(model)
     if folder.is_dir():
         stamp = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _model_files(folder))
         return _content_digest(stamp)
+    from huggingface_hub.errors import HFValidationError
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    commit = getattr(config, "_commit_hash", None)
-    return f"{model}@{commit or revision}"
+    try:
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, HFValidationError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataselError(
+            f"`proxy.{argument}` (in a recipe `score.proxy.{argument}`) is {model!r}, which is neither a folder nor to be had from "
+            f"the Hub ({said}), expected one of them. Check the name, your access to it (`hf auth login`), and the network."
+        ) from error
+    return f"{model}@{getattr(config, '_commit_hash', None) or revision}"
 
 
 def _model_files(folder: Path) -> Iterator[Path]:

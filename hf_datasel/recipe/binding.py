@@ -11,14 +11,21 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pydantic
 
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import DataselError, shown
 
 
 T = TypeVar("T")
 
 
 class Problems(list[str]):
-    """Everything wrong with a recipe, one line each."""
+    """Everything wrong with a recipe, one line each.
+
+    `unread` names places of the recipe that are there and have faults of their own: what needs them says nothing more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread: set[str] = set()
 
 
 def bind(cls: type[T], values: Any, where: str, problems: Problems, **given: Any) -> T | None:
@@ -41,7 +48,7 @@ def bind(cls: type[T], values: Any, where: str, problems: Problems, **given: Any
         `select.colum` is unknown. Did you mean `column`? Known: column, fraction, drop_nonpositive.
     """
     if not isinstance(values, Mapping):
-        problems.append(f"`{where}` is {values!r}, expected a mapping of {cls.__name__}'s arguments.")
+        problems.append(f"`{where}` is {shown(values)}, expected a mapping of {cls.__name__}'s arguments.")
         return None
     try:
         parsed = _model(cls, frozenset(given)).model_validate(dict(values))
@@ -120,7 +127,7 @@ def _line(fault: Any, where: str, cls: type) -> str:
         hint = f" Did you mean `{close[0]}`?" if close else ""
         return f"`{path}` is unknown.{hint} Known: {', '.join(known)}."
     reason = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"`{path}` is {fault['input']!r}, expected {reason}."
+    return f"`{path}` is {shown(fault['input'])}, expected {reason}."
 
 
 def _owner(cls: type, loc: tuple[Any, ...]) -> type:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_datasel.contracts import Learner, Rule, Scorer
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import DataselError, close_to
 from hf_datasel.rows import Labels, check_columns, refuse_overlap
 from hf_datasel.rows.identity import CONTENT_COLUMNS
 from hf_datasel.selectors import Random, TopCount
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Fields of rules that name a column: one that a scorer may write, and one of the pool.
 SCORED_FIELDS = ("column", "embedding", "trajectory", "loss", "anchor_similarity", "length_column", "weight")
+VECTOR_FIELDS = ("embedding", "trajectory")
 COLUMN_FIELDS = (*SCORED_FIELDS, "group", "balance")
 
 
@@ -58,6 +59,7 @@ def check_rows(
             there |= {*written(scorer)}
         for rule in rules:
             _check_rule(rule, there, all_scorers, problems)
+            _check_kinds(rule, rows["pool"].features, scorers, problems)
             if isinstance(rule, TopCount | Random) and (rule.count or 0) > len(rows["pool"]):
                 problems.append(
                     f"`{type(rule).__name__}.count` is {rule.count}, expected at most {len(rows['pool'])}, the rows of the pool."
@@ -103,7 +105,7 @@ def _check_needs(scorer: Any, there: set[str], problems: list[str]) -> None:
         hint = " GoalBins writes them." if all(name.startswith("goal_") for name in absent) else ""
         problems.append(
             f"`{type(scorer).__name__}` needs the columns {absent}, expected them in the pool or of a scorer before it."
-            f"{hint} There are: {sorted(there)}."
+            f"{hint} There are: {sorted(there)}.{'' if hint else close_to(absent[0], there)}"
         )
 
 
@@ -113,11 +115,52 @@ def _check_rule(rule: Rule | None, there: set[str], all_scorers: bool, problems:
         if column is not None and column not in there:
             problems.append(
                 f"`{type(rule).__name__}.{name}` is {column!r}, expected a column of the pool or of a scorer: "
-                f"{sorted(there)}."
+                f"{sorted(there)}.{close_to(column, there)}"
             )
     checked = {getattr(rule, name, None) for name in COLUMN_FIELDS}
     for column in getattr(rule, "reads", ()):
         if column not in there and column not in checked:
             problems.append(
                 f"`{type(rule).__name__}` reads {column!r}, expected a column of the pool or of a scorer: {sorted(there)}."
+                f"{close_to(column, there)}"
             )
+
+
+def _check_kinds(rule: Rule | None, features: Mapping[str, Any], scorers: Sequence[Any], problems: list[str]) -> None:
+    """Numbers where a rule computes with a column, lists of numbers where it compares rows by one."""
+    texts = {name for scorer in scorers for name in written(scorer) if name.endswith("_status")}
+    vectors = {name for scorer in scorers for name in getattr(scorer, "vectors", ())}
+    scores = {name for name in (written(scorer)[0] for scorer in scorers) if f"{name}_status" in texts} - vectors
+    for field in SCORED_FIELDS:
+        column = getattr(rule, field, None)
+        if not isinstance(column, str):
+            continue
+        kind = kind_of(features[column]) if column in features else None
+        kind = (
+            "texts" if column in texts else "lists" if column in vectors else "numbers" if column in scores else kind
+        )
+        expected = "lists" if field in VECTOR_FIELDS else "numbers"
+        if kind is not None and kind != expected:
+            wanted = "a list of numbers" if expected == "lists" else "a number"
+            problems.append(
+                f"`{type(rule).__name__}.{field}` is {column!r}, a column of {kind}, expected {wanted} in each row"
+                f"{', as Embedding writes them' if expected == 'lists' else ''}. Name another."
+            )
+
+
+def kind_of(feature: Any) -> str | None:
+    """What a column holds, as far as a rule cares; None where every row is null.
+
+    Example:
+        >>> from datasets import List, Value
+        >>> kind_of(Value("int64")), kind_of(List(Value("float32"))), kind_of(Value("string")), kind_of(Value("null"))
+        ('numbers', 'lists', 'texts', None)
+    """
+    inner = getattr(feature, "feature", None)
+    if inner is not None:
+        return "lists" if kind_of(inner) in ("numbers", None) else "lists of something else"
+    name = str(getattr(feature, "dtype", "values"))
+    if name == "null":
+        return None
+    numeric = name.startswith(("int", "uint", "float", "bool"))
+    return "numbers" if numeric else "texts" if "string" in name else "something else"

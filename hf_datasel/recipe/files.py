@@ -23,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """What a finished stage wrote, or nothing."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):  # missing, no path at all, no JSON
         return {}
     return values if isinstance(values, dict) else {}
 

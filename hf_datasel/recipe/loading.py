@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from hf_datasel import learners as learner_room
 from hf_datasel import scorers as scorer_room
 from hf_datasel import selectors as selector_room
 from hf_datasel.contracts import Learner, Scorer
-from hf_datasel.errors import BadRecipe, DataselError
+from hf_datasel.errors import BadRecipe, DataselError, close_to, shown
 from hf_datasel.recipe.binding import Problems, bind, plain
 from hf_datasel.recipe.columns import check_rows
+from hf_datasel.recipe.models import check_models
+from hf_datasel.recipe.reading import not_plain, read_file
 from hf_datasel.recipe.schema import (
     AnchorSection,
     PoolSection,
@@ -71,14 +71,12 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         BadRecipe: lists every unknown key, wrong type, missing file and missing column.
     """
     path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadRecipe(f"`recipe` {str(path)!r} does not exist, expected a YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"`recipe` {str(path)!r} is not YAML: {error}") from error
+    values = read_file(path)
     if not isinstance(values, dict):
         raise BadRecipe(f"`recipe` {str(path)!r} holds {type(values).__name__}, expected the sections {SECTIONS}.")
+    fault = not_plain(dict(overrides or {}))
+    if fault is not None:
+        raise BadRecipe(f"`--set`: {fault}")
     own = _named_pool(values, path.parent)
     for place, value in (overrides or {}).items():
         _override(values, place, value)
@@ -89,14 +87,14 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> Recipe:
     """Check and bind the sections of a recipe; relative files are looked up in `folder`."""
+    fault = not_plain(values)
+    if fault is not None:  # nothing else is safe to look at
+        raise BadRecipe(f"`{name}` has 1 problem:\n  - {fault}")
     refuse_tokens(values, name)
     problems = Problems()
     for key in values:
         if key not in SECTIONS:
-            close = difflib.get_close_matches(str(key), SECTIONS, n=1)
-            problems.append(
-                f"`{key}` is unknown.{f' Did you mean `{close[0]}`?' if close else ''} Known: {', '.join(SECTIONS)}."
-            )
+            problems.append(f"`{key}` is unknown.{close_to(key, SECTIONS)} Known: {', '.join(SECTIONS)}.")
     problems.extend(
         f"`{key}` is missing, expected a section." for key in ("pool", "score", "select") if key not in values
     )
@@ -117,6 +115,7 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
     }
     scorers = _scorers(score, score.proxy if score else None, rows, pool.labels if pool else Labels(), problems)
     all_scorers = score is not None and len(scorers) == len(score.scorers)
+    check_models(score, train, problems)
     check_rows(rows, pool.labels if pool else Labels(), [rule, *beside.values()], scorers, all_scorers, problems)
     there = rows["evaluation"].column_names if rows["evaluation"] is not None else ("prompt", "completion")
     if train and train.answers and not {"prompt", "completion"} <= set(there):
@@ -156,6 +155,8 @@ def _section(cls: type[Any], values: Mapping[str, Any], key: str, problems: Prob
     if key not in values:
         return None
     section = bind(cls, values[key], key, problems)
+    if section is None and values[key] is not None:
+        problems.unread |= {key, *(place for place in PLACES.values() if place.startswith(f"{key}."))}
     if isinstance(section, Source):
         return _beside(section, folder)
     if isinstance(section, TrainSection):
@@ -195,20 +196,17 @@ def _beside(source: Any, folder: Path) -> Any:
 
 def _local(path: str, folder: Path) -> str:
     """A path relative to the recipe, when there is something; otherwise as it stands (a Hub id)."""
-    return str((folder / path).resolve()) if (folder / path).exists() else path
+    return str((folder / path).resolve()) if os.path.exists(folder / path) else path
 
 
 def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, **given: Any) -> Any:
     """`{ClassName: {arguments}}` as an instance of one of the known classes."""
     if not isinstance(spec, Mapping) or len(spec) != 1:
-        problems.append(f"`{where}` is {spec!r}, expected one class with its arguments, of {', '.join(known)}.")
+        problems.append(f"`{where}` is {shown(spec)}, expected one class with its arguments, of {', '.join(known)}.")
         return None
     name, arguments = next(iter(spec.items()))
     if name not in known:
-        close = difflib.get_close_matches(str(name), known, n=1)
-        problems.append(
-            f"`{where}.{name}` is unknown.{f' Did you mean `{close[0]}`?' if close else ''} Known: {', '.join(known)}."
-        )
+        problems.append(f"`{where}.{name}` is unknown.{close_to(name, known)} Known: {', '.join(known)}.")
         return None
     cls = known[name]
     fields = cls.__dataclass_fields__
@@ -221,8 +219,13 @@ def _named(spec: Any, where: str, known: Mapping[str, Any], problems: Problems, 
     for key, value in wanted.items():
         if value is None:
             place = PLACES.get(key, key)
+            if place in problems.unread:
+                return None
             problems.append(f"`{where}.{name}` needs `{place}`, expected it in the recipe. Add that section.")
             return None
+    if not isinstance(arguments, Mapping | None):
+        problems.append(f"`{where}.{name}` is {shown(arguments)}, expected a mapping of {name}'s arguments.")
+        return None
     arguments = dict(arguments or {})
     if "scorer" in fields and "scorer" in arguments:  # one that calls another: `MISS`
         wanted["scorer"] = _named(arguments.pop("scorer"), f"{where}.{name}.scorer", known, problems, **given)
@@ -249,8 +252,11 @@ def _scorers(
 def _rows(source: Source | None, where: str, problems: Problems) -> Any:
     if source is None:
         return None
+    problems.unread.add(where)
     try:
-        return source.load()
+        dataset = source.load()
+        problems.unread.discard(where)
+        return dataset
     except (OSError, ValueError, DataselError) as error:
         problems.append(f"`{where}.path` {source.path!r} cannot be read: {error}")
     except Exception as error:
@@ -289,5 +295,5 @@ def _override(values: dict[str, Any], place: str, value: Any) -> None:
     for key in parents:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise BadRecipe(f"`--set {place}` goes through {key!r}, which is {values!r}, expected a section.")
+            raise BadRecipe(f"`--set {place}` goes through {key!r}, which is {shown(values)}, expected a section.")
     values[last] = value

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import DataselError, shown
 from hf_datasel.hub.tree import without_places
 from hf_datasel.recipe.columns import written
 from hf_datasel.recipe.files import read_json, slug
@@ -39,14 +40,14 @@ def report(folder: str | Path, path: str | Path | None = None) -> Path:
         BadRecipe: what the run's recipe names is no longer there.
     """
     folder = Path(folder)
-    if (folder / "scored").is_dir() and (folder / "results.json").is_file():
+    if os.path.isdir(folder / "scored") and os.path.isfile(folder / "results.json"):
         raise DataselError(
             f"`run` is {str(folder)!r}, a comparison, expected a run. Its page is {folder / 'README.md'}."
         )
-    if not read_json(folder / "scores" / "done.json") or not (folder / "recipe.yaml").is_file():
+    if not read_json(folder / "scores" / "done.json") or not os.path.isfile(folder / "recipe.yaml"):
         raise DataselError(
-            f"`run` is {str(folder)!r}, expected the folder of a run with finished scores. Make one with: datasel run RECIPE "
-            f"--output-dir {folder}"
+            f"`run` is {shown(str(folder))}, expected the folder of a run with finished scores. Make one with: datasel run RECIPE "
+            f"--output-dir FOLDER"
         )
     return report_of(Run(load_recipe(folder / "recipe.yaml"), folder), path)
 

@@ -61,7 +61,25 @@ class Run:
     def write_recipe(self) -> None:
         """`recipe.yaml`: every default written out, local files by absolute path; it replays the run."""
         text = yaml.safe_dump(self.recipe.resolved, sort_keys=False, allow_unicode=True, width=120)
+        self._warn_of_another(text)
         write_text(self.folder / "recipe.yaml", "# Replay with: datasel run recipe.yaml --output-dir FOLDER\n" + text)
+
+    def _warn_of_another(self, text: str) -> None:
+        """Say that the folder holds finished scores of another recipe, which are about to be replaced."""
+        place = self.folder / "recipe.yaml"
+        if not place.is_file() or not read_json(self.folder / "scores" / "done.json"):
+            return
+        try:
+            before = yaml.safe_load(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            before = None
+        now, before = yaml.safe_load(text), before if isinstance(before, dict) else {}
+        other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if other:
+            logger.warning(
+                "%s holds a finished run of another recipe (%s differ): what this one makes anew replaces it. Name another "
+                "--output-dir to keep both.", self.folder, ", ".join(other),
+            )  # fmt: skip
 
     @cached_property
     def pool(self) -> Dataset:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,21 +51,26 @@ class Source:
 
         Raises:
             FileNotFoundError: `path` is neither a file, nor a folder, nor a dataset on the Hub.
-            ValueError: the file is empty, or `rename` names a column there is not.
+            ValueError: the file is empty or broken, of another kind, or `rename` names a column there is not.
             BadRow: a row names an image or a video outside of `media_roots`.
         """
         from datasets import load_dataset, load_from_disk
 
         path = Path(self.path)
         kind = FILE_LOADERS.get(Path(path.name.removesuffix(".gz")).suffix)
-        if kind and not path.is_file():
+        if kind and not os.path.isfile(path):
             raise FileNotFoundError(f"there is no file {str(path)!r}")
         if kind and not path.stat().st_size:
             raise ValueError(f"{str(path)!r} is empty")
-        if path.is_file() and kind:
-            dataset = load_dataset(kind, data_files=str(path), split="train")
-        elif path.is_dir():
+        if kind:
+            try:
+                dataset = load_dataset(kind, data_files=str(path), split="train")
+            except Exception as error:
+                raise ValueError(first_fault(path) or f"it is no {kind} ({innermost(error)})") from error
+        elif os.path.isdir(path):
             dataset = load_from_disk(str(path))
+        elif os.path.exists(path):
+            raise ValueError(f"its name ends in none of {', '.join(FILE_LOADERS)}")
         else:
             dataset = load_dataset(self.path, self.name, split=self.split, revision=self.revision)
         unknown = sorted(set(self.rename) - set(dataset.column_names))
@@ -85,6 +93,43 @@ class Source:
             return (path if path.is_dir() else path.parent,)
         own = Path(constants.HF_HUB_CACHE) / f"datasets--{self.path.replace('/', '--')}"
         return (own, Path(config.DOWNLOADED_DATASETS_PATH))
+
+
+def first_fault(path: Path) -> str | None:
+    """The first line of a file of JSON lines that is none, or None.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "rows.jsonl"
+        >>> file.write_text('{"text": "a"}\\n{"text": "b"\\n') and first_fault(file)
+        "line 2 is no JSON (Expecting ',' delimiter at character 13). Mend or remove that line"
+    """
+    if Path(path.name.removesuffix(".gz")).suffix != ".jsonl":
+        return None
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    if line.strip() and not isinstance(json.loads(line), dict):
+                        return (
+                            f"line {number} is no row, expected names and values in braces. Mend or remove that line"
+                        )
+                except json.JSONDecodeError as error:
+                    return f"line {number} is no JSON ({error.msg} at character {error.pos}). Mend or remove that line"
+                except UnicodeDecodeError:
+                    return f"line {number} is no UTF-8. Save the file as UTF-8"
+                except (RecursionError, ValueError):
+                    return f"line {number} is nested too deep, or holds too large a number. Mend or remove that line"
+    except (OSError, EOFError) as error:
+        return f"the file cannot be read ({error})"
+    return None
+
+
+def innermost(error: BaseException) -> str:
+    """What a reader said first, without what was said around it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from hf_datasel.errors import BadRow, OverlapError
+from hf_datasel.errors import BadRow, OverlapError, close_to, shown
 from hf_datasel.rows.identity import MEDIA_COLUMNS, content_only, row_digest
 
 
@@ -27,7 +28,7 @@ def stratified(dataset: Dataset, size: int = 100, by: str | None = None, seed: i
         seed: another seed, another draw.
 
     Raises:
-        BadRow: fewer rows than `size`, or no column `by`.
+        BadRow: fewer rows than `size`, no column `by`, or a seed that is no whole number.
 
     Source: OST C.2, 100 of a held-out 500 (https://huggingface.co/papers/2605.07488); largest remainder is our choice.
 
@@ -37,12 +38,18 @@ def stratified(dataset: Dataset, size: int = 100, by: str | None = None, seed: i
         >>> sorted(stratified(held_out, size=3, by="kind")["kind"])
         ['x', 'x', 'y']
     """
-    if not 1 <= size <= len(dataset):
-        raise BadRow(f"`size` is {size}, expected 1 to {len(dataset)}, the rows there are to draw anchors from.")
+    if isinstance(size, bool) or not isinstance(size, Integral) or not 1 <= size <= len(dataset):
+        raise BadRow(
+            f"`size` is {shown(size)}, expected a whole number of 1 to {len(dataset)}, the rows there are to draw anchors from."
+        )
     if by is not None and by not in dataset.column_names:
-        raise BadRow(f"`by` is {by!r}, expected one of the columns {dataset.column_names}.")
-    strata = [str(value) for value in dataset[by]] if by else [""] * len(dataset)
-    key = seed.to_bytes(8, "little", signed=True)
+        raise BadRow(
+            f"`by` is {shown(by)}, expected one of the columns {dataset.column_names}.{close_to(by, dataset.column_names)}"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not -(2**63) <= seed < 2**63:
+        raise BadRow(f"`seed` is {shown(seed)}, expected a whole number of at most 64 bits.")
+    strata = [str(value) for value in dataset[by]] if by is not None else [""] * len(dataset)
+    key = int(seed).to_bytes(8, "little", signed=True)
     order = [blake2b(row_digest(row).encode(), digest_size=8, key=key).digest() for row in content_only(dataset)]
     members: dict[str, list[int]] = {}
     for index in sorted(range(len(dataset)), key=lambda i: (order[i], i)):
@@ -96,7 +103,9 @@ def content_rows(dataset: Dataset, keep: str | None = None, text_field: str = "t
     ]
     if keep is not None:
         if keep not in dataset.column_names:
-            raise BadRow(f"`anchors` has no column {keep!r}, expected one of {dataset.column_names}.")
+            raise BadRow(
+                f"`anchors` has no column {keep!r}, expected one of {dataset.column_names}.{close_to(keep, dataset.column_names)}"
+            )
         for row, value in zip(rows, dataset[keep], strict=True):
             row[keep] = value
     return rows

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from hf_datasel.errors import BadRow
+from hf_datasel.errors import BadRow, shown
 
 
 if TYPE_CHECKING:
@@ -33,9 +33,12 @@ def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
 
     Args:
         row: one row. Media best undecoded (`{"bytes", "path"}`, or a path): the bytes of the file count, wherever it lies,
-            and nothing is decoded; a path that leads to no file counts itself. A PIL image counts by its pixels, which is
+            and nothing is decoded; a path that leads to no file that can be read counts itself. A PIL image counts by its pixels, which is
             another digest than its file's.
         text_field: the column of plain text, where training is told another name than `text`.
+
+    Raises:
+        BadRow: a value is no text, number, list or undecoded media, or lies within itself.
 
     Example:
         >>> row_digest({"text": "1 + 1 = 2"}) == row_digest({"text": "1 + 1 = 2", "score": 0.5})
@@ -44,7 +47,12 @@ def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
     names = (*CONTENT_COLUMNS, text_field)
     content = {name: row[name] for name in names if row.get(name) is not None} or dict(row)
     content |= {name: _media(content[name], paths=True) for name in MEDIA_COLUMNS if name in content}
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
+    try:
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadRow(
+            f"`row` holds what has no text of its own ({shown(str(error))}), expected text, numbers, lists or undecoded media."
+        ) from error
     return blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
@@ -78,7 +86,10 @@ def _media(value: Any, paths: bool = False) -> Any:
     is_file = isinstance(value, Mapping) and set(value) == {"bytes", "path"}
     path = value["path"] if is_file else value if paths else None
     if isinstance(path, str) and os.path.isfile(path):
-        return {"bytes": _file_digest(path)}
+        try:
+            return {"bytes": _file_digest(path)}
+        except OSError:  # there, and not to be read: its row gets a status when it is scored
+            return value
     return value
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sqlite3
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from hf_datasel.contracts import Columns
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import DataselError, shown
 from hf_datasel.rows.identity import row_digest
+from hf_datasel.rows.seal import sealed, unsealed
 
 
 logger = logging.getLogger(__name__)
@@ -31,14 +33,14 @@ logger = logging.getLogger(__name__)
 SECONDS_TO_WAIT = 60
 VARIABLE = "HF_DATASEL_JOURNAL"
 OFF = "off"
-SEAL = 16  # characters of the checksum before a row's columns
 
 
 class Journal:
     """A SQLite file of finished rows, keyed by what scored them and by their content.
 
     Another scorer setting, proxy or row is another key, so a journal never answers for something else. Several
-    processes may share one. A file that is damaged is moved aside, with a warning, and a new one begun.
+    processes may share one. A file that is damaged, or another database, is moved aside, with a warning, and a new one
+    begun. Each row is sealed with a checksum: one that was changed is scored again.
 
     Args:
         path: the file, made with its folder when missing.
@@ -56,7 +58,17 @@ class Journal:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        is_file = True
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                is_file = stat.S_ISREG(os.stat(self.path).st_mode)
+        except (OSError, ValueError) as error:
+            raise DataselError(
+                f"`journal` is {shown(str(path))}, expected a file that can be written ({shown(str(error))}). Name another."
+            ) from error
+        if not is_file:
+            raise DataselError(f"`journal` is {shown(str(path))}, which is no file, expected one. Name another.")
         give_up = time.monotonic() + SECONDS_TO_WAIT
         while not self._prepared():
             if time.monotonic() > give_up:
@@ -68,20 +80,23 @@ class Journal:
 
     def get(self, spec: Mapping[str, Any], digests: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The finished ones among the rows named by `digests`, with their columns; not those that are damaged."""
-        key, kept = spec_key(spec), {}
+        key, found = spec_key(spec), {}
         with self._using() as connection:
             for start in range(0, len(digests), 500):
                 some = list(digests[start : start + 500])
                 query = f"select row, columns from rows where scorer = ? and row in ({','.join('?' * len(some))})"  # noqa: S608 (placeholders only)
-                kept.update(dict(connection.execute(query, (key, *some))))
-            # SQLite sees a file whose structure is broken, not a number in it that has become another.
-            damaged = {row for row, sealed in kept.items() if sealed != _sealed(key, row, str(sealed)[SEAL:])}
-            if damaged:
-                logger.warning("The journal %s holds %d damaged rows: they are scored again.", self.path, len(damaged))
-                connection.executemany(
-                    "delete from rows where scorer = ? and row = ?", [(key, row) for row in damaged]
-                )
-        return {row: json.loads(sealed[SEAL:]) for row, sealed in kept.items() if row not in damaged}
+                kept = {
+                    (row := bytes(name).decode("utf-8", "replace")): unsealed(key, row, columns)
+                    for name, columns in connection.execute(query, (key, *some))
+                }
+                found.update({row: columns for row, columns in kept.items() if columns is not None})
+                spoilt = [(key, row) for row, columns in kept.items() if columns is None]
+                if spoilt:
+                    logger.warning(
+                        "The journal %s holds %d damaged rows: they are scored again.", self.path, len(spoilt)
+                    )
+                    connection.executemany("delete from rows where scorer = ? and row = ?", spoilt)
+        return found
 
     def put(self, spec: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep the columns of finished rows; safe from a kill when this returns. Floats keep every bit, NaN included.
@@ -89,7 +104,7 @@ class Journal:
         A row that is there already stays as it is: copies of a row share the first one's numbers to the last bit.
         """
         key = spec_key(spec)
-        records = [(key, row, _sealed(key, row, json.dumps(dict(columns)))) for row, columns in rows.items()]
+        records = [(key, digest, sealed(key, digest, dict(columns))) for digest, columns in rows.items()]
         with self._using() as connection:
             connection.executemany("insert or ignore into rows values (?, ?, ?)", records)
 
@@ -123,8 +138,13 @@ class Journal:
                     "create table if not exists rows (scorer text, row text, columns text, primary key (scorer, row))"
                     " without rowid"
                 )
+                connection.execute("select scorer, row, columns from rows limit 0")
                 # Reads the whole file: not again where nobody else has touched it.
-                damage = "ok" if sound else connection.execute("pragma quick_check").fetchone()[0]
+                damage = (
+                    "ok"
+                    if sound
+                    else connection.execute("pragma quick_check").fetchone()[0].decode("utf-8", "replace")
+                )
             _SOUND[str(self.path)] = self._signature()
             if damage != "ok":
                 self._put_aside(damage)
@@ -132,10 +152,13 @@ class Journal:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 return False
+            if "no such column" in str(error) or "already a" in str(error):
+                self._put_aside("it is another database")
+                return False
             raise DataselError(
                 f"`journal` {str(self.path)!r} cannot be opened ({error}), expected a file that can be written. Name another."
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of damaged names in a message
             self._put_aside(str(error))
             return False
         return True
@@ -155,6 +178,7 @@ class Journal:
         connection = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT)
         # A killed process loses nothing this way; only a machine that loses power may lose the last batches.
         connection.execute("pragma synchronous=normal")
+        connection.text_factory = bytes  # damaged text is no UTF-8
         return connection
 
 
@@ -167,11 +191,6 @@ def spec_key(spec: Mapping[str, Any]) -> str:
     """
     canonical = json.dumps(spec, sort_keys=True, default=list)
     return blake2b(canonical.encode(), digest_size=12).hexdigest()
-
-
-def _sealed(key: str, row: str, text: str) -> str:
-    """A row's columns behind their checksum, which is of their place as well."""
-    return blake2b(f"{key} {row} {text}".encode(), digest_size=SEAL // 2).hexdigest() + text
 
 
 _SOUND: dict[str, tuple[int, ...]] = {}  # by path: journals this process has read through, as it left them

@@ -43,6 +43,7 @@ IGNORED = -100  # the label of a token that carries no loss
 OK = "ok"
 TRUNCATED = "truncated"
 EMPTY_COMPLETION = "empty_completion"
+EMPTY_TEXT = "empty_text"
 MASKED_BY_TRUNCATION = "masked_by_truncation"
 NO_LABELS = "no_labels"
 LONGER_THAN_CONTEXT = "longer_than_context"
@@ -159,7 +160,7 @@ def check_columns(column_names: Sequence[str], labels: Labels) -> None:
         return
     missing = "`completion` is missing beside `prompt`" if "prompt" in names else "no training column found"
     raise BadRow(
-        f"`pool` has the columns {sorted(names)}: {missing}. Expected {FORMATS}; rename yours to one of these."
+        f"`pool` has the columns {sorted(map(str, names))}: {missing}. Expected {FORMATS}; rename yours to one of these."
     )
 
 
@@ -195,6 +196,8 @@ def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRo
     try:
         if _completion_is_empty(row):
             return TokenRow((), (), EMPTY_COMPLETION)
+        if not is_vision and _says_nothing(row, labels):
+            return TokenRow((), (), EMPTY_TEXT)
         if not is_vision:
             input_ids, targets = _tokens_and_labels(row, reader.tokenizer if sees else reader, labels)
         elif (missing := missing_media(row)) is not None:  # SFTTrainer stops at a null; at an empty list it does not
@@ -203,7 +206,9 @@ def token_row(row: Mapping[str, Any], reader: Reader, labels: Labels) -> TokenRo
             input_ids, targets, media = read_vision_row(row, reader, labels)
     except UnreadableImage as error:
         return TokenRow((), (), f"{UNREADABLE_IMAGE}: {error}"[:200])
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, TemplateError) as error:
+    except (
+        TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, TemplateError
+    ) as error:  # fmt: skip
         # What tokenizers and chat templates raise on a broken row; anything else is ours and must be seen.
         return TokenRow((), (), f"{MALFORMED}: {type(error).__name__}: {error}"[:200])
     if sees and (lone := lone_placeholder(input_ids, media, reader)) is not None:
@@ -244,6 +249,19 @@ def _completion_is_empty(row: Mapping[str, Any]) -> bool:
     return not any(message.get("content") or message.get("tool_calls") for message in completion)
 
 
+def _says_nothing(row: Mapping[str, Any], labels: Labels) -> bool:
+    """Whether a row of one text, or of messages, holds none: training would see its special tokens alone."""
+    if "input_ids" in row or "prompt" in row:
+        return False
+    said = next((row[name] for name in ("messages", "conversations", labels.dataset_text_field) if name in row), None)
+    if isinstance(said, str):
+        return not said.strip()
+    if not said:  # malformed, which is said elsewhere
+        return False
+    contents = [turn.get("content", turn.get("value")) for turn in said if not turn.get("tool_calls")]
+    return len(contents) == len(said) and all(its == "" or its == [] for its in contents)
+
+
 def _tokens_and_labels(
     row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, labels: Labels
 ) -> tuple[list[int], list[int]]:
@@ -255,6 +273,11 @@ def _tokens_and_labels(
         targets = _masked(input_ids, row, encoded, labels)
     if len(targets) != len(input_ids):
         raise ValueError(f"`labels` has {len(targets)} entries, expected {len(input_ids)} as `input_ids`")
+    if "input_ids" in row:
+        odd = [token for token in (*input_ids, *targets) if token != IGNORED and not 0 <= token < len(tokenizer)]
+        odd += [IGNORED] * (IGNORED in input_ids)
+        if odd:
+            raise ValueError(f"`input_ids` or `labels` has {odd[0]}, expected tokens below {len(tokenizer)}")
     return input_ids, targets
 
 

@@ -75,7 +75,7 @@ def _pixels(image: Any) -> Frame:
         try:
             image = decoded(str(image) if isinstance(image, Path) else image)
         except UnreadableImage as error:
-            raise UnreadableMedia(f"an image cannot be read: {error}. Replace the file, or drop the row.") from error
+            raise UnreadableMedia(f"`image` cannot be read: {error}. Replace the file, or drop the row.") from error
     if hasattr(image, "convert"):
         return np.asarray(image.convert("RGB"))
     if isinstance(image, np.ndarray | list):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hf_datasel.errors import BadRow
+from hf_datasel.errors import BadRow, shown
 
 
 ASKS, ANSWERS = ("user", "human"), ("assistant", "gpt")
@@ -39,7 +39,7 @@ def turns_of(row: Mapping[str, Any], text_field: str = "text") -> list[tuple[str
         known = ("prompt", "completion", "messages", "conversations", text_field)
         if not any(name in row for name in known):
             raise BadRow(
-                f"`pool` has the columns {sorted(row)}: none with text was found. Expected `prompt` with `completion`, "
+                f"`pool` has the columns {sorted(map(str, row))}: none with text was found. Expected `prompt` with `completion`, "
                 f"`messages`, `conversations` or `{text_field}`; rename yours to one of these."
             )
         dialogue = next((row[name] for name in ("messages", "conversations") if row.get(name) is not None), None)
@@ -72,7 +72,7 @@ def _said(value: Any, role: str) -> list[tuple[str, str]]:
     if value is None or isinstance(value, str):
         return [(role, value)] if value else []
     if not isinstance(value, Sequence):
-        raise BadRow(f"`pool` holds {value!r} where text or messages are expected. Cast the column to strings.")
+        raise BadRow(f"`pool` holds {shown(value)} where text or messages are expected. Cast the column to strings.")
     return [
         (
             str(turn.get("role") or turn.get("from")),
@@ -86,4 +86,9 @@ def _said(value: Any, role: str) -> list[tuple[str, str]]:
 def _text(content: Any) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    return "\n".join(str(part["text"]) for part in content if isinstance(part, Mapping) and part.get("text"))
+    if not isinstance(content, Sequence):
+        raise BadRow(
+            f"`content` of a message is {shown(content)}, expected text or a list of parts. Cast it to strings."
+        )
+    texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+    return "\n".join(text for text in texts if isinstance(text, str) and text)

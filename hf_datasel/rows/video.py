@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import mmap
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.errors import BadRow, MissingExtra, shown
 
 
 Frame = npt.NDArray[np.uint8]
@@ -103,18 +105,24 @@ def _decoded(av: Any, video: Any, wanted: Collection[int]) -> tuple[list[Frame],
     return found, there
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(av: Any, video: Any) -> Iterator[Any]:
-    """The container, and nothing beside it: to the decoder a name may be an address, and some files are lists of others."""
+    """A container of the content alone, and nothing beside it: to FFmpeg a name may be an address, and some files are lists of
+    others."""
+    with _source(video) as source, av.open(source, options={"protocol_whitelist": "none"}) as container:
+        yield container
+
+
+def _source(video: Any) -> Any:
     if isinstance(video, Mapping):
         video = video["path"] if video.get("bytes") is None else video["bytes"]
-    is_content = isinstance(video, bytes | bytearray)
-    alone = {"protocol_whitelist": "none"}
-    with (
-        io.BytesIO(video) if is_content else open(str(video), "rb") as file,
-        av.open(file, options=alone) as container,
-    ):
-        yield container
+    if isinstance(video, bytes | bytearray):
+        return io.BytesIO(video)
+    if not os.path.isfile(video):  # a pipe would be waited for
+        raise FileNotFoundError(f"{shown(str(video))} is no file")
+    # Not the file itself: its name would go along, by which FFmpeg knows a playlist.
+    with open(video, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _av() -> Any:

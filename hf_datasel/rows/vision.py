@@ -5,11 +5,12 @@ The collator itself does it, one row at a time: no second reading of templates a
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.errors import BadRow, MissingExtra, shown
 
 
 if TYPE_CHECKING:
@@ -99,11 +100,17 @@ def holds_media(row: Mapping[str, Any]) -> bool:
 def images_of(row: Mapping[str, Any]) -> list[Any]:
     """The images of a row, whichever of the two columns holds them; a null where one should be.
 
+    Raises:
+        BadRow: `images` is no list.
+
     Example:
         >>> images_of({"image": "cat.png"}), images_of({"images": []}), images_of({"images": None})
         (['cat.png'], [], [None])
     """
-    return list(row["images"]) if row.get("images") is not None else [row.get("image")]
+    images = row.get("images")
+    if images is not None and not isinstance(images, list | tuple):
+        raise BadRow(f"`images` is {shown(images)}, expected a list of images, or the column `image`.")
+    return list(images) if images is not None else [row.get("image")]
 
 
 def missing_media(row: Mapping[str, Any]) -> str | None:
@@ -218,12 +225,19 @@ def decoded(image: Any) -> Any:
         raise UnreadableImage(f"{type(image).__name__} instead of an image")
     else:
         return _loaded(image)
-    if image["bytes"] is None and "://" in image["path"]:
+    path: Any = image["path"]
+    if path is not None and not isinstance(path, str):
+        raise UnreadableImage(f"{type(path).__name__} instead of a path")
+    if image["bytes"] is None and "://" in path:
         raise BadRow(
             f"`image` is {image['path'][:80]!r}, expected an image in the dataset or a local file: scoring does not go to the "
             f"network. Download it first, for instance with `dataset.cast_column('image', datasets.Image())` and "
             f"`save_to_disk`."
         )
+    if image["bytes"] is None and os.path.exists(path) and not os.path.isfile(path):
+        raise UnreadableImage(
+            "no file: a folder, a pipe or a device"
+        )  # the last two would be waited for, or never end
     try:
         return Image().decode_example(image)
     except ImportError as error:

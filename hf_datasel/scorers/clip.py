@@ -149,10 +149,12 @@ class CLIPFeatures(CLIPScore):
         ('clip_image', 'clip_text')
     """
 
+    vectors = ("clip_image", "clip_text")
+
     @property
     def columns(self) -> tuple[str, ...]:
         """What a call writes, the score first."""
-        return ("clip_score", "clip_score_status", "clip_image", "clip_text")
+        return ("clip_score", "clip_score_status", *self.vectors)
 
     def _columns(self, found: Mapping[str, list[Any]]) -> Columns:
         return {**super()._columns(found), "clip_image": found["image"], "clip_text": found["text"]}

@@ -58,6 +58,7 @@ class Embedding:
     labels: Labels = Labels()  # noqa: RUF009 (frozen)
 
     columns = ("embedding", "embedding_status")
+    vectors = columns[:1]
     keeps_journal = True
     algo_version = 1
 

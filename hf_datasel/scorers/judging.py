@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_datasel.rows.turns import turns_of
-from hf_datasel.rows.vision import decoded
+from hf_datasel.rows.vision import decoded, holds_media, images_of
 from hf_datasel.scorers.goal.text import digest
 
 
@@ -69,7 +69,7 @@ def messages_of(row: Mapping[str, Any], instruction: str, text_field: str = "tex
         f"<{name} {code}>\n{CONTROL.sub(OPENED, value)}\n</{name} {code}>"
         for name, value in (("question", question), ("answer", answer))
     )
-    pictures = row.get("images") if row.get("images") is not None else [row["image"]] if row.get("image") else []
+    pictures = images_of(row) if holds_media(row) else []
     content: Any = text
     if pictures:
         content = [

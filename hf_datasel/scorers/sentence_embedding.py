@@ -53,6 +53,7 @@ class SentenceEmbedding:
     unit: bool = True
 
     columns = ("embedding", "embedding_status")
+    vectors = columns[:1]
     keeps_journal = True
     algo_version = 1
 

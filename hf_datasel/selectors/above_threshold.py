@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import is_number
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.ordering import best_first
@@ -43,7 +43,7 @@ class AboveThreshold:
     def __post_init__(self) -> None:
         if not is_number(self.threshold) or math.isnan(self.threshold):
             raise BadBudget(
-                f"`threshold` is {self.threshold!r}, expected a number. Give a value in the unit of the score, e.g. 0.0."
+                f"`threshold` is {shown(self.threshold)}, expected a number. Give a value in the unit of the score, e.g. 0.0."
             )
 
     def rank(self, scored: Dataset) -> Indices:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from numbers import Integral, Real
 from typing import TypeGuard
 
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 
 
 def exact(fraction: float) -> Fraction:
@@ -55,7 +55,7 @@ def check_fraction(argument: str, value: object) -> None:
     """
     if not is_number(value) or not 0 < value <= 1:
         raise BadBudget(
-            f"`{argument}` is {value!r}, expected a number above 0 and up to 1. Give 0.2 for twenty percent of the "
+            f"`{argument}` is {shown(value)}, expected a number above 0 and up to 1. Give 0.2 for twenty percent of the "
             f"pool, or use a rule with a count."
         )
 
@@ -73,5 +73,22 @@ def check_count(argument: str, value: object, unit: str = "rows") -> None:
     """
     if not is_whole(value) or value < 1:
         raise BadBudget(
-            f"`{argument}` is {value!r}, expected a whole number of at least 1. Give the number of {unit} to keep."
+            f"`{argument}` is {shown(value)}, expected a whole number of at least 1. Give the number of {unit} to keep."
+        )
+
+
+def check_seed(value: object) -> None:
+    """Refuse what cannot begin a series of random numbers: anything but a whole number from 0, of 64 bits.
+
+    Raises:
+        BadBudget: the value is no such number.
+
+    Example:
+        >>> check_seed(-1)
+        Traceback (most recent call last):
+        hf_datasel.errors.BadBudget: `seed` is -1, expected a whole number below 2**64, and from 0. Give one, e.g. 0.
+    """
+    if not is_whole(value) or not 0 <= value < 2**64:
+        raise BadBudget(
+            f"`seed` is {shown(value)}, expected a whole number below 2**64, and from 0. Give one, e.g. 0."
         )

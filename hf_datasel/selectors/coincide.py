@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_fraction, is_number, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_fraction, check_seed, is_number, rows_in
 from hf_datasel.selectors.clusters import check_clusters, cluster
 from hf_datasel.selectors.embeddings import Vectors, read_embeddings
 
@@ -61,10 +61,11 @@ class Coincide:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_fraction("fraction", self.fraction)
         check_clusters(self.clusters)
         if not is_number(self.temperature) or not 0 < self.temperature < float("inf"):
-            raise BadBudget(f"`temperature` is {self.temperature!r}, expected a number above 0, such as 0.1.")
+            raise BadBudget(f"`temperature` is {shown(self.temperature)}, expected a number above 0, such as 0.1.")
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, clusters interleaved."""

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_fraction, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_fraction, check_seed, rows_in
 from hf_datasel.selectors.clusters import check_clusters, cluster
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.embeddings import read_embeddings
@@ -66,13 +66,16 @@ class CoveredTopFraction:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_fraction("fraction", self.fraction)
         check_clusters(self.clusters)
         if self.shares not in ("size", "anchors", "utility"):
-            raise BadBudget(f"`shares` is {self.shares!r}, expected 'size', 'anchors' or 'utility'. Name one of them.")
+            raise BadBudget(
+                f"`shares` is {shown(self.shares)}, expected 'size', 'anchors' or 'utility'. Name one of them."
+            )
         if (self.shares == "anchors") != (self.anchor_similarity is not None):
             raise BadBudget(
-                f"`anchor_similarity` is {self.anchor_similarity!r} and `shares` {self.shares!r}, expected a column with "
+                f"`anchor_similarity` is {shown(self.anchor_similarity)} and `shares` {shown(self.shares)}, expected a column with "
                 f"'anchors' and None otherwise. Give both, or neither."
             )
 
@@ -101,7 +104,7 @@ class CoveredTopFraction:
         best = best[~np.isnan(losses[best])]
         if not len(best):
             raise BadBudget(
-                f"`loss` is {self.loss!r}, which is NaN in every row with a score, expected at least one loss. Score the "
+                f"`loss` is {shown(self.loss)}, which is NaN in every row with a score, expected at least one loss. Score the "
                 f"pool again."
             )
         blend = mean_ranks(read_numbers(scored, self.column)[best]) + mean_ranks(-losses[best])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import check_count, check_fraction, is_number, rows_in
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.embeddings import read_embeddings
@@ -73,7 +73,7 @@ class D2Pruning:
         scores = read_numbers(scored, self.column)[rows]
         if not np.isfinite(scores).all():
             raise BadBudget(
-                f"`column` is {self.column!r}, which holds infinite scores, expected finite ones. Clip them."
+                f"`column` is {shown(self.column)}, which holds infinite scores, expected finite ones. Clip them."
             )
         scores = scores - min(0.0, float(scores.min()))
         ids, distances = nearest(vectors, self.neighbours)

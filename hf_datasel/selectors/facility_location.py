@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.selectors.budgets import check_fraction, rows_in
+from hf_datasel.selectors.budgets import check_fraction, check_seed, rows_in
 from hf_datasel.selectors.clusters import check_clusters, cluster
 from hf_datasel.selectors.embeddings import Vectors, read_embeddings
 
@@ -51,6 +51,7 @@ class FacilityLocation:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_fraction("fraction", self.fraction)
         check_clusters(self.clusters)
 

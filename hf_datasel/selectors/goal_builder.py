@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_count, check_fraction, exact, is_whole, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_count, check_fraction, check_seed, exact, rows_in
 from hf_datasel.selectors.columns import read_groups, read_numbers
 from hf_datasel.selectors.goal import codes
 from hf_datasel.selectors.goal.budget import automatic_size
@@ -110,9 +110,14 @@ class GoalBuilder:
         for name, cls in SECTIONS.items():
             value = getattr(self, name)
             if isinstance(value, Mapping):  # from JSON
-                object.__setattr__(self, name, cls(**value))
+                try:
+                    object.__setattr__(self, name, cls(**value))
+                except TypeError as error:
+                    raise BadBudget(
+                        f"`{name}` is {shown(value)}, expected the fields of `{cls.__name__}` ({error})."
+                    ) from error
             elif value is not None and not isinstance(value, cls):
-                raise BadBudget(f"`{name}` is {value!r}, expected a `{cls.__name__}`.")
+                raise BadBudget(f"`{name}` is {shown(value)}, expected a `{cls.__name__}`.")
         for name in ("strata", "unique"):
             value = getattr(self, name)
             object.__setattr__(self, name, as_tuple(name, value) if value != [] and value != () else ())
@@ -127,10 +132,9 @@ class GoalBuilder:
         if self.fraction is not None:
             check_fraction("fraction", self.fraction)
         check_count("cap", self.cap)
-        if not is_whole(self.seed) or abs(self.seed) >= 2**64:
-            raise BadBudget(f"`seed` is {self.seed!r}, expected a whole number below 2**64. Give one, e.g. 0.")
+        check_seed(self.seed)
         if self.strata_order not in ("name", "first_seen"):
-            raise BadBudget(f"`strata_order` is {self.strata_order!r}, expected 'name' or 'first_seen'.")
+            raise BadBudget(f"`strata_order` is {shown(self.strata_order)}, expected 'name' or 'first_seen'.")
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import check_fraction, rows_in
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.ordering import by_id
@@ -51,8 +51,8 @@ class ICONS:
     vote_fraction: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.columns, str) or not self.columns:
-            raise BadBudget(f"`columns` is {self.columns!r}, expected at least one score column in a list.")
+        if not isinstance(self.columns, list | tuple) or not self.columns:
+            raise BadBudget(f"`columns` is {shown(self.columns)}, expected at least one score column in a list.")
         object.__setattr__(self, "columns", tuple(self.columns))
         check_fraction("fraction", self.fraction)
         if self.vote_fraction is not None:

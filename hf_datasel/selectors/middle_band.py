@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import exact, is_number
 from hf_datasel.selectors.ordering import best_first
 
@@ -56,11 +56,13 @@ class MiddleBand:
             value = getattr(self, argument)
             if not is_number(value) or not 0 <= value <= 1:
                 raise BadBudget(
-                    f"`{argument}` is {value!r}, expected a quantile from 0 to 1. Give 0.25 for the point that a "
+                    f"`{argument}` is {shown(value)}, expected a quantile from 0 to 1. Give 0.25 for the point that a "
                     f"quarter of the scored rows lie below."
                 )
         if not self.low < self.high:
-            raise BadBudget(f"`low` is {self.low!r}, expected less than `high`, {self.high!r}. Swap or widen them.")
+            raise BadBudget(
+                f"`low` is {shown(self.low)}, expected less than `high`, {shown(self.high)}. Swap or widen them."
+            )
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, closest to the band's middle first."""
@@ -71,7 +73,7 @@ class MiddleBand:
         places = np.arange(floor(low - half) + 1, floor(high - half) + 1)[::-1]
         if not len(places):
             raise BadBudget(
-                f"`low` is {self.low!r} and `high` {self.high!r}, a band that holds none of {num_scored} scored rows, "
+                f"`low` is {shown(self.low)} and `high` {shown(self.high)}, a band that holds none of {num_scored} scored rows, "
                 f"expected at least one. Widen the band."
             )
         # Twice the distance to the middle, in rows. Where two rows are equally far, low + high is a whole number, and

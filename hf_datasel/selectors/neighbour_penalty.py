@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import check_count, check_fraction, is_number, rows_in
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.embeddings import Vectors, read_embeddings
@@ -59,7 +59,7 @@ class NeighbourPenalty:
         check_fraction("fraction", self.fraction)
         check_count("neighbours", self.neighbours, unit="neighbours")
         if not is_number(self.penalty) or not 0 <= self.penalty < float("inf"):
-            raise BadBudget(f"`penalty` is {self.penalty!r}, expected a number of at least 0, such as 1.0.")
+            raise BadBudget(f"`penalty` is {shown(self.penalty)}, expected a number of at least 0, such as 1.0.")
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, in the order they were picked."""
@@ -67,7 +67,7 @@ class NeighbourPenalty:
         scores = read_numbers(scored, self.column)[rows]
         if not np.isfinite(scores).all():
             raise BadBudget(
-                f"`column` is {self.column!r}, which holds infinite scores, expected finite ones. Clip them."
+                f"`column` is {shown(self.column)}, which holds infinite scores, expected finite ones. Clip them."
             )
         count = min(rows_in(self.fraction, len(scored)), len(rows))
         return rows[pick(scores - scores.min(), vectors, count, self.penalty, self.neighbours)]

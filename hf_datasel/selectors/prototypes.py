@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_fraction, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_fraction, check_seed, rows_in
 from hf_datasel.selectors.clusters import check_clusters, cluster
 from hf_datasel.selectors.embeddings import read_embeddings
 
@@ -52,9 +52,10 @@ class Prototypes:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_fraction("fraction", self.fraction)
         if self.keep not in ("far", "near"):
-            raise BadBudget(f"`keep` is {self.keep!r}, expected 'far' or 'near'. Name one of them.")
+            raise BadBudget(f"`keep` is {shown(self.keep)}, expected 'far' or 'near'. Name one of them.")
         check_clusters(self.clusters)
 
     def rank(self, scored: Dataset) -> Indices:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def json_like(values: dict[str, Any], argument: str) -> dict[str, Any]:
     """
     try:
         plain: dict[str, Any] = json.loads(json.dumps(values, default=_plain))
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadBudget(
-            f"`{argument}` holds {values!r}, expected text, numbers, booleans, None, and lists or dicts of these "
+            f"`{argument}` holds {shown(values)}, expected text, numbers, booleans, None, and lists or dicts of these "
             f"({error}). Describe other objects by a name or a digest."
         ) from error
     return plain

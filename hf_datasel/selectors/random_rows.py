@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_count, check_fraction, is_whole, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_count, check_fraction, check_seed, rows_in
 from hf_datasel.selectors.columns import read_groups
 from hf_datasel.selectors.ordering import hash_order, place_within
 
@@ -57,15 +57,14 @@ class Random:
     def __post_init__(self) -> None:
         if (self.fraction is None) == (self.count is None):
             raise BadBudget(
-                f"`fraction` is {self.fraction!r} and `count` is {self.count!r}, expected exactly one of them. "
+                f"`fraction` is {shown(self.fraction)} and `count` is {shown(self.count)}, expected exactly one of them. "
                 f"Give Random(0.2) or Random(count=1000)."
             )
         if self.fraction is not None:
             check_fraction("fraction", self.fraction)
         else:
             check_count("count", self.count)
-        if not is_whole(self.seed) or abs(self.seed) >= 2**64:
-            raise BadBudget(f"`seed` is {self.seed!r}, expected a whole number below 2**64. Give one, e.g. 0.")
+        check_seed(self.seed)
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows in the order of their hashes, shape (K,)."""

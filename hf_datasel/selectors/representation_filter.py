@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import check_fraction, is_number, rows_in
 from hf_datasel.selectors.embeddings import read_embeddings
 from hf_datasel.selectors.ordering import best_first
@@ -54,7 +54,7 @@ class RepresentationFilter:
     def __post_init__(self) -> None:
         check_fraction("fraction", self.fraction)
         if not is_number(self.threshold) or not -1 <= self.threshold <= 1:
-            raise BadBudget(f"`threshold` is {self.threshold!r}, expected a cosine from -1 to 1, such as 0.9.")
+            raise BadBudget(f"`threshold` is {shown(self.threshold)}, expected a cosine from -1 to 1, such as 0.9.")
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, best first."""

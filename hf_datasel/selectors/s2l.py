@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices
-from hf_datasel.selectors.budgets import check_count, check_fraction, rows_in
+from hf_datasel.selectors.budgets import check_count, check_fraction, check_seed, rows_in
 from hf_datasel.selectors.embeddings import Vectors, read_embeddings
 from hf_datasel.selectors.ordering import hash_order, place_within
 
@@ -53,6 +53,7 @@ class S2L:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_fraction("fraction", self.fraction)
         check_count("clusters", self.clusters, unit="clusters")
 

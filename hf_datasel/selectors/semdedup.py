@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_fraction, is_number, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_fraction, check_seed, is_number, rows_in
 from hf_datasel.selectors.clusters import check_clusters, cluster
 from hf_datasel.selectors.embeddings import Vectors, read_embeddings
 
@@ -59,17 +59,18 @@ class SemDeDup:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if (self.fraction is None) == (self.epsilon is None):
             raise BadBudget(
-                f"`fraction` is {self.fraction!r} and `epsilon` {self.epsilon!r}, expected just one of them. Give a share "
+                f"`fraction` is {shown(self.fraction)} and `epsilon` {shown(self.epsilon)}, expected just one of them. Give a share "
                 f"of the pool, or how far apart rows must be."
             )
         if self.fraction is not None:
             check_fraction("fraction", self.fraction)
         elif not is_number(self.epsilon) or not 0 <= self.epsilon <= 1:
-            raise BadBudget(f"`epsilon` is {self.epsilon!r}, expected a number from 0 to 1, such as 0.05.")
+            raise BadBudget(f"`epsilon` is {shown(self.epsilon)}, expected a number from 0 to 1, such as 0.05.")
         if self.order not in ("hard", "easy"):
-            raise BadBudget(f"`order` is {self.order!r}, expected 'hard' or 'easy'. Name one of them.")
+            raise BadBudget(f"`order` is {shown(self.order)}, expected 'hard' or 'easy'. Name one of them.")
         check_clusters(self.clusters)
 
     def rank(self, scored: Dataset) -> Indices:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_fraction, is_number, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_fraction, check_seed, is_number, rows_in
 from hf_datasel.selectors.columns import read_groups, read_numbers
 from hf_datasel.selectors.ordering import best_first, hash_order, place_within
 
@@ -57,9 +57,10 @@ class SoftQuotas:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         check_fraction("fraction", self.fraction)
-        if not is_number(self.temperature) or self.temperature < 0:
-            raise BadBudget(f"`temperature` is {self.temperature!r}, expected 0 (take the best) or more.")
+        if not is_number(self.temperature) or not self.temperature >= 0:
+            raise BadBudget(f"`temperature` is {shown(self.temperature)}, expected 0 (take the best) or more.")
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, groups interleaved, shape (K,) or shorter."""
@@ -68,7 +69,7 @@ class SoftQuotas:
         weights = read_numbers(scored, self.weight, "weight")[best]
         if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
             raise BadBudget(
-                f"`weight` is {self.weight!r}, which is missing, negative or 0 where rows have a score, expected finite "
+                f"`weight` is {shown(self.weight)}, which is missing, negative or 0 where rows have a score, expected finite "
                 f"numbers of at least 0, and not 0 for all."
             )
         totals = np.bincount(groups, weights).astype(np.float64)

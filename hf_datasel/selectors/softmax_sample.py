@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_datasel.contracts import Indices, Scores
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_count, check_fraction, is_number, is_whole, rows_in
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_count, check_fraction, check_seed, is_number, rows_in
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.ordering import best_first, hash_numbers
 
@@ -58,7 +58,7 @@ class SoftmaxSample:
     def __post_init__(self) -> None:
         if (self.fraction is None) == (self.tokens is None):
             raise BadBudget(
-                f"`fraction` is {self.fraction!r} and `tokens` {self.tokens!r}, expected just one of them. Give a share of "
+                f"`fraction` is {shown(self.fraction)} and `tokens` {shown(self.tokens)}, expected just one of them. Give a share of "
                 f"the pool, or a number of tokens."
             )
         if self.fraction is not None:
@@ -66,9 +66,8 @@ class SoftmaxSample:
         else:
             check_count("tokens", self.tokens, unit="tokens")
         if not is_number(self.temperature) or not 0 < self.temperature < float("inf"):
-            raise BadBudget(f"`temperature` is {self.temperature!r}, expected a number above 0, such as 2.0.")
-        if not is_whole(self.seed) or abs(self.seed) >= 2**64:
-            raise BadBudget(f"`seed` is {self.seed!r}, expected a whole number below 2**64. Give one, e.g. 0.")
+            raise BadBudget(f"`temperature` is {shown(self.temperature)}, expected a number above 0, such as 2.0.")
+        check_seed(self.seed)
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, in the order they were drawn."""
@@ -76,7 +75,7 @@ class SoftmaxSample:
         scores = read_numbers(scored, self.column)[best]
         if not np.isfinite(scores).all():
             raise BadBudget(
-                f"`column` is {self.column!r}, which holds infinite scores, expected finite ones. Clip them."
+                f"`column` is {shown(self.column)}, which holds infinite scores, expected finite ones. Clip them."
             )
         keys = sampling_keys(standard(scores), gumbel(hash_numbers(scored, self.seed)[best]), self.temperature)
         drawn = best[np.argsort(-keys, kind="stable")]
@@ -85,7 +84,7 @@ class SoftmaxSample:
         lengths = read_numbers(scored, self.length_column, "length_column")[drawn]
         if not (lengths >= 0).all():
             raise BadBudget(
-                f"`length_column` is {self.length_column!r}, which is missing or negative in {int(np.sum(~(lengths >= 0)))} "
+                f"`length_column` is {shown(self.length_column)}, which is missing or negative in {int(np.sum(~(lengths >= 0)))} "
                 f"scored rows, expected a token count in each. Fill it in, or drop those rows first."
             )
         count = int(np.searchsorted(np.cumsum(lengths), self.tokens or 0, side="right"))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hf_datasel.errors import DataselError
+from hf_datasel.errors import DataselError, shown
 from hf_datasel.rows.identity import ROW_ID
 
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "selection.json"
 ROWS = "rows.parquet"
+PARTS: dict[str, type] = {"rule": dict, "scorers": list, "data": dict, "versions": dict}
 
 
 def save(selection: Selection, folder: Path) -> Path:
@@ -63,7 +65,7 @@ def load(folder: Path) -> dict[str, Any]:
     """Read a folder `save` wrote, as the fields of a Selection without its pool.
 
     Raises:
-        DataselError: a file is missing, the two do not belong together, or the format is not known.
+        DataselError: a file is missing or damaged, the two do not belong together, or the format is not known.
     """
     for name in (MANIFEST, ROWS):
         if not (folder / name).is_file():
@@ -71,29 +73,71 @@ def load(folder: Path) -> dict[str, Any]:
                 f"`folder` is {str(folder)!r}, which has no {name}, expected a folder `Selection.save` wrote. "
                 f"Correct the path, or save the selection again."
             )
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest = _manifest(folder)
     if manifest.get("format") != FORMAT:
         raise DataselError(
             f"`folder` {str(folder)!r} holds a selection of format {manifest.get('format')!r}, expected {FORMAT}. "
             f"Load it with the version of hf_datasel that wrote it: {manifest.get('versions')}."
         )
-    if manifest["rows_digest"] != _digest(folder / ROWS):
+    if manifest.get("rows_digest") != _digest(folder / ROWS):
         raise DataselError(
             f"`folder` {str(folder)!r} holds a {ROWS} that its {MANIFEST} was not written with, expected a pair: "
             f"saving was interrupted, or one of them was changed. Save the selection again."
         )
-    rows = pq.read_table(folder / ROWS).combine_chunks()
-    ranks = rows.column("rank").to_numpy()
-    kept = np.flatnonzero(~np.isnan(ranks))
     return {
-        "indices": kept[np.argsort(ranks[kept])].astype(np.int64),
-        "row_ids": _one_array(rows.column(ROW_ID)).cast(pa.large_string()),
-        "scores": rows.column("score").to_numpy().astype(np.float64),
+        **_rows(folder, looks_at_scores="column" in manifest["rule"]),
         "rule": manifest["rule"],
         "scorers": tuple(manifest["scorers"]),
         "data": manifest["data"],
         "versions": manifest["versions"],
     }
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """How the selection was made, as far as its parts are of the right kinds."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(folder, MANIFEST, str(error)) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        return manifest if isinstance(manifest, dict) else {}
+    for name, kind in PARTS.items():
+        if not isinstance(manifest.get(name), kind):
+            raise _damaged(folder, MANIFEST, f"{name!r} is {shown(manifest.get(name))}, expected a {kind.__name__}")
+    if not isinstance(manifest["rule"].get("rule"), str) or not all(
+        isinstance(its, dict) for its in manifest["scorers"]
+    ):
+        raise _damaged(folder, MANIFEST, "it names no rule, or its scorers are not described")
+    return manifest
+
+
+def _rows(folder: Path, looks_at_scores: bool) -> dict[str, Any]:
+    """Ids, scores and the order of what is kept, checked: a file with the right digest may still be one's own."""
+    try:
+        rows = pq.read_table(folder / ROWS).combine_chunks()
+        ids, scores, ranks = (_one_array(rows.column(name)) for name in (ROW_ID, "score", "rank"))
+        row_ids = ids.cast(pa.large_string())
+        scores = scores.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        ranks = ranks.cast(pa.int64())
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        raise _damaged(folder, ROWS, str(error)) from error
+    kept = np.flatnonzero(ranks.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
+    places = ranks.drop_null().to_numpy()
+    if sorted(places.tolist()) != list(range(1, len(kept) + 1)):
+        raise _damaged(folder, ROWS, "its ranks are not 1, 2, 3 and so on")
+    if row_ids.null_count or pc.count_distinct(row_ids).as_py() < len(row_ids):
+        raise _damaged(folder, ROWS, f"its {ROW_ID!r} are missing or repeated")
+    indices = kept[np.argsort(places)]
+    if looks_at_scores and np.isnan(scores[indices]).any():
+        raise _damaged(folder, ROWS, "a kept row has no score")
+    return {"indices": indices, "row_ids": row_ids, "scores": scores}
+
+
+def _damaged(folder: Path, name: str, why: str) -> DataselError:
+    return DataselError(
+        f"`folder` {str(folder)!r} holds a {name} that cannot be read ({shown(why)[1:-1]}), expected what `Selection.save` wrote. "
+        f"Save the selection again."
+    )
 
 
 def _one_array(column: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import check_count
 from hf_datasel.selectors.columns import read_numbers
 from hf_datasel.selectors.ordering import best_first
@@ -55,7 +55,7 @@ class TokenBudget:
         num_unknown = int(np.sum(~(lengths >= 0)))
         if num_unknown:
             raise BadBudget(
-                f"`length_column` is {self.length_column!r}, which is missing or negative in {num_unknown} of "
+                f"`length_column` is {shown(self.length_column)}, which is missing or negative in {num_unknown} of "
                 f"{len(best)} scored rows, expected a token count in each. Fill it in, or drop those rows first."
             )
         num_fitting = int(np.searchsorted(np.cumsum(lengths), self.tokens, side="right"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import check_count
 from hf_datasel.selectors.ordering import best_first
 
@@ -48,6 +48,6 @@ class TopCount:
         if self.count > len(best):
             raise BadBudget(
                 f"`count` is {self.count}, expected at most {len(best)}: of {len(scored)} rows {len(best)} have a "
-                f"{self.column!r} score and {len(scored) - len(best)} are NaN. Lower the count, or score more rows."
+                f"{shown(self.column)} score and {len(scored) - len(best)} are NaN. Lower the count, or score more rows."
             )
         return best[: self.count]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_datasel.contracts import Indices
-from hf_datasel.errors import BadBudget
-from hf_datasel.selectors.budgets import check_count, is_whole
+from hf_datasel.errors import BadBudget, shown
+from hf_datasel.selectors.budgets import check_count, check_seed
 from hf_datasel.selectors.goal import codes
 from hf_datasel.selectors.goal.fill import Fill
 from hf_datasel.selectors.goal.settings import as_tuple
@@ -64,8 +64,7 @@ class UniformControl:
         check_count("count", self.count)
         check_count("cap", self.cap)
         object.__setattr__(self, "unique", as_tuple("unique", self.unique) if self.unique else ())
-        if not is_whole(self.seed) or abs(self.seed) >= 2**64:
-            raise BadBudget(f"`seed` is {self.seed!r}, expected a whole number below 2**64. Give one, e.g. 0.")
+        check_seed(self.seed)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -80,7 +79,7 @@ class UniformControl:
         order = order[~codes.marked(scored, self.exclude)[order]]
         if not len(order):
             raise BadBudget(
-                f"`exclude` is {self.exclude!r}, and of {len(scored)} rows none is left, expected at least one. "
+                f"`exclude` is {shown(self.exclude)}, and of {len(scored)} rows none is left, expected at least one. "
                 f"Enlarge the pool."
             )
         fill = Fill(

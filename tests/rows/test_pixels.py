@@ -46,9 +46,9 @@ def test_a_row_without_media_has_no_frames(row):
 
 
 def test_broken_and_missing_images_are_said(tmp_path):
-    with pytest.raises(UnreadableMedia, match="an image cannot be read"):
+    with pytest.raises(UnreadableMedia, match="`image` cannot be read"):
         frames_of({"image": {"bytes": b"\x89PNG\r\n\x1a\nbroken"}}, 8)
-    with pytest.raises(UnreadableMedia, match="an image cannot be read"):
+    with pytest.raises(UnreadableMedia, match="`image` cannot be read"):
         frames_of({"image": str(tmp_path / "missing.png")}, 8)
     with pytest.raises(BadRow, match="an image of type float, expected a path"):
         frames_of({"image": 1.5}, 8)
