@@ -55,6 +55,7 @@ class Journal:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._connection: sqlite3.Connection | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         give_up = time.monotonic() + SECONDS_TO_WAIT
         while not self._prepared():
@@ -68,7 +69,7 @@ class Journal:
     def get(self, spec: Mapping[str, Any], digests: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The finished ones among the rows named by `digests`, with their columns."""
         key, found = spec_key(spec), {}
-        with self._using() as connection:
+        with self.held() as connection, self._failures_said():
             for start in range(0, len(digests), 500):
                 some = list(digests[start : start + 500])
                 query = f"select row, columns from rows where scorer = ? and row in ({','.join('?' * len(some))})"  # noqa: S608 (placeholders only)
@@ -82,17 +83,33 @@ class Journal:
         """
         key = spec_key(spec)
         records = [(key, digest, json.dumps(dict(columns))) for digest, columns in rows.items()]
-        with self._using() as connection:
+        with self.held() as connection, self._failures_said(), connection:
             connection.executemany("insert or ignore into rows values (?, ?, ?)", records)
 
     @contextlib.contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
+    def held(self) -> Iterator[sqlite3.Connection]:
+        """One connection for all that is got and put in here, by this thread.
+
+        Closing one waits for the disk, which takes longer than scoring a batch of short rows.
+        """
+        if self._connection is not None:
+            yield self._connection
+            return
         sound = _SOUND.get(str(self.path)) == self._signature()
+        with self._failures_said():
+            self._connection = self._open()
         try:
-            with closing(self._open()) as connection, connection:
-                yield connection
+            yield self._connection
+        finally:
+            self._connection.close()
+            self._connection = None
             if sound:
                 _SOUND[str(self.path)] = self._signature()
+
+    @contextlib.contextmanager
+    def _failures_said(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.DatabaseError as error:
             raise DataselError(
                 f"`journal` {str(self.path)!r} failed ({error}), expected a file that can be written. What it holds is "
@@ -232,21 +249,22 @@ def resumed(
     copies = Counter(digests)
     distinct = list(copies)
     first = {digest: place for place, digest in reversed(list(enumerate(digests)))}
-    found = journal.get(spec, distinct) if journal else {}
-    told = _PROGRESS.get() or (lambda count: None)
-    told(sum(copies[digest] for digest in found))
-    missing = frozenset(place for place, digest in enumerate(distinct) if digest not in found)
-    if missing:
-        for places, columns in score([rows[first[digest]] for digest in distinct], missing):
-            fresh = {
-                distinct[place]: {name: _plain(columns[name][at]) for name in names}
-                for at, place in enumerate(places)
-                if place in missing
-            }
-            if journal:
-                journal.put(spec, {digest: its for digest, its in fresh.items() if settled(its)})
-            found.update(fresh)
-            told(sum(copies[digest] for digest in fresh))
+    with journal.held() if journal else contextlib.nullcontext():
+        found = journal.get(spec, distinct) if journal else {}
+        told = _PROGRESS.get() or (lambda count: None)
+        told(sum(copies[digest] for digest in found))
+        missing = frozenset(place for place, digest in enumerate(distinct) if digest not in found)
+        if missing:
+            for places, columns in score([rows[first[digest]] for digest in distinct], missing):
+                fresh = {
+                    distinct[place]: {name: _plain(columns[name][at]) for name in names}
+                    for at, place in enumerate(places)
+                    if place in missing
+                }
+                if journal:
+                    journal.put(spec, {digest: its for digest, its in fresh.items() if settled(its)})
+                found.update(fresh)
+                told(sum(copies[digest] for digest in fresh))
     return {name: _column([found[digest][name] for digest in digests]) for name in names}
 
 
