@@ -95,7 +95,7 @@ class Journal:
         if self._connection is not None:
             yield self._connection
             return
-        sound = _SOUND.get(str(self.path)) == self._signature()
+        sound = self._is_sound()
         with self._failures_said():
             self._connection = self._open()
         try:
@@ -104,7 +104,7 @@ class Journal:
             self._connection.close()
             self._connection = None
             if sound:
-                _SOUND[str(self.path)] = self._signature()
+                self._remember()
 
     @contextlib.contextmanager
     def _failures_said(self) -> Iterator[None]:
@@ -116,6 +116,20 @@ class Journal:
                 f"safe. Free some space or mend the disk, and run the same again."
             ) from error
 
+    def _is_sound(self) -> bool:
+        """Whether this process has read the file through as it is, or as it was before others let it grow to twice that.
+
+        A journal that processes share is never as one of them left it; to read it through at every turn would take longer
+        with every row in it.
+        """
+        left, read = _SOUND.get(str(self.path), ((), 0))
+        now = self._signature()
+        return bool(now) and (now == left or (now[:1] == left[:1] and left[1] < now[1] < 2 * read))
+
+    def _remember(self, read: int | None = None) -> None:
+        """The file as it is now, and how many bytes of it were read through; None for as many as before."""
+        _SOUND[str(self.path)] = (self._signature(), _SOUND[str(self.path)][1] if read is None else read)
+
     def _signature(self) -> tuple[int, ...]:
         if not self.path.exists():
             return ()
@@ -124,7 +138,7 @@ class Journal:
 
     def _prepared(self) -> bool:
         """Make the table. SQLite does not wait for its turn to switch to a write-ahead log, so the caller does."""
-        sound = _SOUND.get(str(self.path)) == self._signature()
+        sound = self._is_sound()
         try:
             with closing(self._open()) as connection, connection:
                 connection.execute("pragma journal_mode=wal")
@@ -134,7 +148,7 @@ class Journal:
                 )
                 # Reads the whole file: not again where nobody else has touched it.
                 damage = "ok" if sound else connection.execute("pragma quick_check").fetchone()[0]
-            _SOUND[str(self.path)] = self._signature()
+            self._remember(None if sound else self.path.stat().st_size)
             if damage != "ok":
                 self._put_aside(damage)
                 return False
@@ -178,7 +192,8 @@ def spec_key(spec: Mapping[str, Any]) -> str:
     return blake2b(canonical.encode(), digest_size=12).hexdigest()
 
 
-_SOUND: dict[str, tuple[int, ...]] = {}  # by path: journals this process has read through, as it left them
+# By path: journals this process has read through, as it left them, and how many bytes of them it read.
+_SOUND: dict[str, tuple[tuple[int, ...], int]] = {}
 _CHOSEN: ContextVar[str | None] = ContextVar("journal", default=None)
 _PROGRESS: ContextVar[Callable[[int], Any] | None] = ContextVar("progress", default=None)
 
