@@ -178,6 +178,9 @@ class Journal:
         connection = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT)
         # A killed process loses nothing this way; only a machine that loses power may lose the last batches.
         connection.execute("pragma synchronous=normal")
+        # Ids are random, so every row is a page of the log: the usual thousand pages are written back, and waited for,
+        # several times a chunk of rows. This is 32 MiB.
+        connection.execute("pragma wal_autocheckpoint=8192")
         return connection
 
 
