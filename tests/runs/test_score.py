@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_a_journal_that_others_write_to_is_not_read_through_at_every_turn(tmp_pa
         assert set(journal.get({"scorer": "x"}, ["row 7"])) == {"row 7"}
         journal.put({"scorer": "x"}, {f"mine {turn}": {"score": 1.0}})
     assert path.stat().st_size > 4 * first
-    assert all(2 * a <= b for a, b in zip(read[1:], read[2:], strict=False))  # each time it has doubled
+    assert all(2 * a <= b for a, b in pairwise(read[1:]))  # each time it has doubled
     assert read[-1] > path.stat().st_size / 2.5
 
 
