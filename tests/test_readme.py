@@ -43,6 +43,15 @@ def test_the_python_of_the_page_on_engines_runs(tmp_path):
     assert found.stdout.splitlines() == ["forward_mode True", "True True"]
 
 
+def test_the_python_of_the_page_on_scaling_runs(tmp_path):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "scaling.md").read_text("utf-8"), flags=re.DOTALL)
+    code = "\n".join(blocks) + "\nprint(sorted(id for piece in pieces for id in piece.ids) == sorted(selection.ids))"
+    found = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-2:] == ["8 8", "True"]
+
+
 def test_the_python_of_the_page_on_reports_runs(tmp_path):
     (block,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text(encoding="utf-8"), flags=re.DOTALL

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from hf_datasel.errors import BadRow, shown
 
@@ -44,11 +48,13 @@ def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
         >>> row_digest({"text": "1 + 1 = 2"}) == row_digest({"text": "1 + 1 = 2", "score": 0.5})
         True
     """
-    names = (*CONTENT_COLUMNS, text_field)
-    content = {name: row[name] for name in names if row.get(name) is not None} or dict(row)
-    content |= {name: _media(content[name], paths=True) for name in MEDIA_COLUMNS if name in content}
+    names = [name for name in row if name in CONTENT_COLUMNS or name == text_field]
+    content = {name: row[name] for name in names if row[name] is not None} or dict(row)
+    for name in MEDIA_COLUMNS:
+        if name in content:
+            content[name] = _media(content[name], paths=True)
     try:
-        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
+        canonical = _CANONICAL.encode(content)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadRow(
             f"`row` holds what has no text of its own ({shown(str(error))}), expected text, numbers, lists or undecoded media."
@@ -65,7 +71,7 @@ def values_digest(values: Iterable[Any]) -> str:
     """
     hasher = blake2b(digest_size=12)
     for value in values:
-        canonical = json.dumps(_media(value), sort_keys=True, ensure_ascii=False, default=_canonical)
+        canonical = _CANONICAL.encode(_media(value))
         hasher.update(f"{canonical}\n".encode("utf-8", "surrogatepass"))
     return hasher.hexdigest()
 
@@ -115,6 +121,9 @@ def _canonical(value: Any) -> Any:
     raise BadRow(f"`row` holds a {type(value).__name__}, expected text, numbers, lists or undecoded media.")
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_canonical)  # made once, not for every row
+
+
 def with_row_ids(dataset: Dataset) -> Dataset:
     """The dataset with a unique `row_id` column, added from the rows' content where there is none.
 
@@ -137,13 +146,41 @@ def with_row_ids(dataset: Dataset) -> Dataset:
                 f"ids. Rename the column, or make its values unique."
             )
         return dataset
-    seen: Counter[str] = Counter()
-    ids = []
-    for row in content_only(dataset):
-        digest = row_digest(row)
-        ids.append(f"{digest}-{seen[digest]}" if seen[digest] else digest)
-        seen[digest] += 1
-    return dataset.add_column(ROW_ID, ids)
+    # Numbers until the end: 8 bytes a row, where texts and a count of each take 300.
+    digests = np.fromiter((int(row_digest(row), 16) for row in _rows_of(content_only(dataset))), np.uint64)
+    before = _equal_before(digests)
+    parts = []
+    for start in range(0, len(digests), 65_536):
+        texts = [f"{number:016x}" for number in digests[start : start + 65_536].tolist()]
+        if before is not None:
+            copies = before[start : start + 65_536].tolist()
+            texts = [f"{text}-{copy}" if copy else text for text, copy in zip(texts, copies, strict=True)]
+        parts.append(pa.array(texts, pa.string()))
+    # datasets' own would pickle every id.
+    fingerprint = blake2b(dataset._fingerprint.encode() + digests.tobytes(), digest_size=8).hexdigest()
+    return dataset.add_column(ROW_ID, pa.chunked_array(parts, pa.string()), new_fingerprint=fingerprint)
+
+
+def _rows_of(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """Every row; a few at a time where the dataset has no format, which takes a third of the time."""
+    if dataset.format["type"] is not None:
+        yield from dataset
+        return
+    for batch in dataset.iter(batch_size=100):
+        for values in zip(*batch.values(), strict=True):
+            yield dict(zip(batch, values, strict=True))
+
+
+def _equal_before(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64] | None:
+    """How many equal numbers come before each, (N,); None where all differ."""
+    ordered = np.sort(numbers)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return None
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.append(True, numbers[order[1:]] != numbers[order[:-1]]))
+    before = np.empty(len(numbers), np.int64)
+    before[order] = np.arange(len(numbers)) - np.repeat(starts, np.diff(np.append(starts, len(numbers))))
+    return before
 
 
 def content_only(dataset: Dataset, *text_fields: str) -> Dataset:

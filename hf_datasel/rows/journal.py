@@ -58,6 +58,7 @@ class Journal:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._connection: sqlite3.Connection | None = None
         is_file = True
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ class Journal:
     def get(self, spec: Mapping[str, Any], digests: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The finished ones among the rows named by `digests`, with their columns; not those that are damaged."""
         key, found = spec_key(spec), {}
-        with self._using() as connection:
+        with self.held() as connection, self._failures_said():
             for start in range(0, len(digests), 500):
                 some = list(digests[start : start + 500])
                 query = f"select row, columns from rows where scorer = ? and row in ({','.join('?' * len(some))})"  # noqa: S608 (placeholders only)
@@ -95,7 +96,8 @@ class Journal:
                     logger.warning(
                         "The journal %s holds %d damaged rows: they are scored again.", self.path, len(spoilt)
                     )
-                    connection.executemany("delete from rows where scorer = ? and row = ?", spoilt)
+                    with connection:
+                        connection.executemany("delete from rows where scorer = ? and row = ?", spoilt)
         return found
 
     def put(self, spec: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -105,22 +107,52 @@ class Journal:
         """
         key = spec_key(spec)
         records = [(key, digest, sealed(key, digest, dict(columns))) for digest, columns in rows.items()]
-        with self._using() as connection:
+        with self.held() as connection, self._failures_said(), connection:
             connection.executemany("insert or ignore into rows values (?, ?, ?)", records)
 
     @contextlib.contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
-        sound = _SOUND.get(str(self.path)) == self._signature()
+    def held(self) -> Iterator[sqlite3.Connection]:
+        """One connection for all that is got and put in here, by this thread.
+
+        Closing one waits for the disk, which takes longer than scoring a batch of short rows.
+        """
+        if self._connection is not None:
+            yield self._connection
+            return
+        sound = self._is_sound()
+        with self._failures_said():
+            self._connection = self._open()
         try:
-            with closing(self._open()) as connection, connection:
-                yield connection
+            yield self._connection
+        finally:
+            self._connection.close()
+            self._connection = None
             if sound:
-                _SOUND[str(self.path)] = self._signature()
+                self._remember()
+
+    @contextlib.contextmanager
+    def _failures_said(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.DatabaseError as error:
             raise DataselError(
                 f"`journal` {str(self.path)!r} failed ({error}), expected a file that can be written. What it holds is "
                 f"safe. Free some space or mend the disk, and run the same again."
             ) from error
+
+    def _is_sound(self) -> bool:
+        """Whether this process has read the file through as it is, or as it was before others let it grow to twice that.
+
+        A journal that processes share is never as one of them left it; to read it through at every turn would take longer
+        with every row in it.
+        """
+        left, read = _SOUND.get(str(self.path), ((), 0))
+        now = self._signature()
+        return bool(now) and (now == left or (now[:1] == left[:1] and left[1] < now[1] < 2 * read))
+
+    def _remember(self, read: int | None = None) -> None:
+        """The file as it is now, and how many bytes of it were read through; None for as many as before."""
+        _SOUND[str(self.path)] = (self._signature(), _SOUND[str(self.path)][1] if read is None else read)
 
     def _signature(self) -> tuple[int, ...]:
         if not self.path.exists():
@@ -130,7 +162,7 @@ class Journal:
 
     def _prepared(self) -> bool:
         """Make the table. SQLite does not wait for its turn to switch to a write-ahead log, so the caller does."""
-        sound = _SOUND.get(str(self.path)) == self._signature()
+        sound = self._is_sound()
         try:
             with closing(self._open()) as connection, connection:
                 connection.execute("pragma journal_mode=wal")
@@ -145,7 +177,7 @@ class Journal:
                     if sound
                     else connection.execute("pragma quick_check").fetchone()[0].decode("utf-8", "replace")
                 )
-            _SOUND[str(self.path)] = self._signature()
+            self._remember(None if sound else self.path.stat().st_size)
             if damage != "ok":
                 self._put_aside(damage)
                 return False
@@ -179,6 +211,9 @@ class Journal:
         # A killed process loses nothing this way; only a machine that loses power may lose the last batches.
         connection.execute("pragma synchronous=normal")
         connection.text_factory = bytes  # damaged text is no UTF-8
+        # Ids are random, so every row is a page of the log: the usual thousand pages are written back, and waited for,
+        # several times a chunk of rows. This is 32 MiB.
+        connection.execute("pragma wal_autocheckpoint=8192")
         return connection
 
 
@@ -193,7 +228,8 @@ def spec_key(spec: Mapping[str, Any]) -> str:
     return blake2b(canonical.encode(), digest_size=12).hexdigest()
 
 
-_SOUND: dict[str, tuple[int, ...]] = {}  # by path: journals this process has read through, as it left them
+# By path: journals this process has read through, as it left them, and how many bytes of them it read.
+_SOUND: dict[str, tuple[tuple[int, ...], int]] = {}
 _CHOSEN: ContextVar[str | None] = ContextVar("journal", default=None)
 _PROGRESS: ContextVar[Callable[[int], Any] | None] = ContextVar("progress", default=None)
 
@@ -264,21 +300,22 @@ def resumed(
     copies = Counter(digests)
     distinct = list(copies)
     first = {digest: place for place, digest in reversed(list(enumerate(digests)))}
-    found = journal.get(spec, distinct) if journal else {}
-    told = _PROGRESS.get() or (lambda count: None)
-    told(sum(copies[digest] for digest in found))
-    missing = frozenset(place for place, digest in enumerate(distinct) if digest not in found)
-    if missing:
-        for places, columns in score([rows[first[digest]] for digest in distinct], missing):
-            fresh = {
-                distinct[place]: {name: _plain(columns[name][at]) for name in names}
-                for at, place in enumerate(places)
-                if place in missing
-            }
-            if journal:
-                journal.put(spec, {digest: its for digest, its in fresh.items() if settled(its)})
-            found.update(fresh)
-            told(sum(copies[digest] for digest in fresh))
+    with journal.held() if journal else contextlib.nullcontext():
+        found = journal.get(spec, distinct) if journal else {}
+        told = _PROGRESS.get() or (lambda count: None)
+        told(sum(copies[digest] for digest in found))
+        missing = frozenset(place for place, digest in enumerate(distinct) if digest not in found)
+        if missing:
+            for places, columns in score([rows[first[digest]] for digest in distinct], missing):
+                fresh = {
+                    distinct[place]: {name: _plain(columns[name][at]) for name in names}
+                    for at, place in enumerate(places)
+                    if place in missing
+                }
+                if journal:
+                    journal.put(spec, {digest: its for digest, its in fresh.items() if settled(its)})
+                found.update(fresh)
+                told(sum(copies[digest] for digest in fresh))
     return {name: _column([found[digest][name] for digest in digests]) for name in names}
 
 

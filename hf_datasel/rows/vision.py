@@ -225,16 +225,16 @@ def decoded(image: Any) -> Any:
         raise UnreadableImage(f"{type(image).__name__} instead of an image")
     else:
         return _loaded(image)
-    path: Any = image["path"]
+    path = image["path"]
     if path is not None and not isinstance(path, str):
         raise UnreadableImage(f"{type(path).__name__} instead of a path")
-    if image["bytes"] is None and "://" in path:
+    if image["bytes"] is None and path and "://" in path:
         raise BadRow(
             f"`image` is {image['path'][:80]!r}, expected an image in the dataset or a local file: scoring does not go to the "
             f"network. Download it first, for instance with `dataset.cast_column('image', datasets.Image())` and "
             f"`save_to_disk`."
         )
-    if image["bytes"] is None and os.path.exists(path) and not os.path.isfile(path):
+    if image["bytes"] is None and path and os.path.exists(path) and not os.path.isfile(path):
         raise UnreadableImage(
             "no file: a folder, a pipe or a device"
         )  # the last two would be waited for, or never end

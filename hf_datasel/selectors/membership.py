@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,4 +77,11 @@ def checksums(row_ids: Any) -> npt.NDArray[np.uint32]:
         >>> checksums(["7"]) == checksums([7])
         array([ True])
     """
-    return np.fromiter((zlib.crc32(str(row_id).encode()) for row_id in row_ids), dtype=np.uint32)
+    return np.fromiter((zlib.crc32(str(row_id).encode()) for row_id in _texts(row_ids)), dtype=np.uint32)
+
+
+def _texts(row_ids: Any) -> Iterator[Any]:
+    """The ids one by one; those of an Arrow array many at a time, since one of its scalars takes longer than a checksum."""
+    for start in range(0, len(row_ids), 65_536):
+        part = row_ids[start : start + 65_536]
+        yield from part.to_pylist() if hasattr(part, "to_pylist") else part

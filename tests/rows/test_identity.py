@@ -79,6 +79,17 @@ def test_duplicates_get_suffixes_in_order() -> None:
     assert ids == [a, b, f"{a}-1", f"{a}-2", f"{b}-1"]
 
 
+def test_ids_are_digests_of_rows_whatever_the_format_or_the_number_of_rows() -> None:
+    dataset = Dataset.from_dict({"text": [str(n % 700) for n in range(1000)], "score": [1.0] * 1000})
+    digests = [row_digest({"text": str(n)}) for n in range(700)]
+    expected = digests + [f"{digest}-1" for digest in digests[:300]]
+    assert with_row_ids(dataset)["row_id"][:] == expected
+    assert with_row_ids(dataset.with_format("numpy"))["row_id"][:].tolist() == expected
+    twice = [with_row_ids(dataset) for _ in range(2)]
+    assert twice[0]._fingerprint == twice[1]._fingerprint != with_row_ids(dataset.select(range(999)))._fingerprint
+    assert with_row_ids(dataset.select([])).features["row_id"] == Value("string")
+
+
 def test_ids_follow_their_rows() -> None:
     from datasets import Dataset
 

@@ -3,7 +3,9 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -136,6 +138,32 @@ def test_a_damaged_journal_is_said_put_aside_and_begun_anew(tmp_path, caplog, da
     assert "is damaged" in caplog.text and len(list(tmp_path.glob("journal.sqlite.damaged-*"))) == 1
     journal.put({"scorer": "x"}, {"a": {"score": 1.0}})
     assert Journal(path).get({"scorer": "x"}, ["a", "row 7"]) == {"a": {"score": 1.0}}
+
+
+def test_a_journal_that_others_write_to_is_not_read_through_at_every_turn(tmp_path, monkeypatch):
+    path, read = tmp_path / "journal.sqlite", []
+    opened = Journal._open
+
+    def listening(journal):
+        connection = opened(journal)
+        connection.set_trace_callback(lambda said: read.append(path.stat().st_size) if "quick_check" in said else None)
+        return connection
+
+    monkeypatch.setattr(Journal, "_open", listening)
+    Journal(path).put({"scorer": "x"}, {f"row {n}": {"score": float(n)} for n in range(1000)})
+    Journal(path)
+    first = path.stat().st_size
+    for turn in range(30):
+        with closing(sqlite3.connect(path)) as another, another:
+            another.executemany(
+                "insert into rows values ('y', ?, ?)", [(f"row {turn} {n}", "{}" * 50) for n in range(100)]
+            )
+        journal = Journal(path)
+        assert set(journal.get({"scorer": "x"}, ["row 7"])) == {"row 7"}
+        journal.put({"scorer": "x"}, {f"mine {turn}": {"score": 1.0}})
+    assert path.stat().st_size > 4 * first
+    assert all(2 * a <= b for a, b in pairwise(read[1:]))  # each time it has doubled
+    assert read[-1] > path.stat().st_size / 2.5
 
 
 def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path):
