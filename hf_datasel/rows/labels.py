@@ -253,7 +253,8 @@ def _says_nothing(row: Mapping[str, Any], labels: Labels) -> bool:
     """Whether a row of one text, or of messages, holds none: training would see its special tokens alone."""
     if "input_ids" in row or "prompt" in row:
         return False
-    said = next((row[name] for name in ("messages", "conversations", labels.dataset_text_field) if name in row), None)
+    names = ("messages", "conversations", labels.dataset_text_field)
+    said: Any = next((row[name] for name in names if name in row), ())
     if isinstance(said, str):
         return not said.strip()
     if not said:  # malformed, which is said elsewhere

@@ -225,19 +225,8 @@ def decoded(image: Any) -> Any:
         raise UnreadableImage(f"{type(image).__name__} instead of an image")
     else:
         return _loaded(image)
-    path = image["path"]
-    if path is not None and not isinstance(path, str):
-        raise UnreadableImage(f"{type(path).__name__} instead of a path")
-    if image["bytes"] is None and path and "://" in path:
-        raise BadRow(
-            f"`image` is {image['path'][:80]!r}, expected an image in the dataset or a local file: scoring does not go to the "
-            f"network. Download it first, for instance with `dataset.cast_column('image', datasets.Image())` and "
-            f"`save_to_disk`."
-        )
-    if image["bytes"] is None and path and os.path.exists(path) and not os.path.isfile(path):
-        raise UnreadableImage(
-            "no file: a folder, a pipe or a device"
-        )  # the last two would be waited for, or never end
+    if image["bytes"] is None:
+        _check_path(image["path"])
     try:
         return Image().decode_example(image)
     except ImportError as error:
@@ -247,6 +236,20 @@ def decoded(image: Any) -> Any:
     except Exception as error:  # decoders raise whatever a broken file leads them to
         said = re.sub(r"<_io\.BytesIO object at \w+>", "bytes", str(error))  # an address is another in each process
         raise UnreadableImage(f"{type(error).__name__}: {said}") from error
+
+
+def _check_path(path: Any) -> None:
+    """Refuse what is not to be opened: a URL is a fault of the dataset, anything else of the row."""
+    if not isinstance(path, str):
+        raise UnreadableImage(f"{type(path).__name__} instead of a path")
+    if "://" in path:
+        raise BadRow(
+            f"`image` is {path[:80]!r}, expected an image in the dataset or a local file: scoring does not go to the "
+            f"network. Download it first, for instance with `dataset.cast_column('image', datasets.Image())` and "
+            f"`save_to_disk`."
+        )
+    if os.path.exists(path) and not os.path.isfile(path):  # pipes would be waited for, and devices never end
+        raise UnreadableImage("no file: a folder, a pipe or a device")
 
 
 def _loaded(image: Any) -> Any:

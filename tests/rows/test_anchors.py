@@ -70,8 +70,8 @@ def test_a_smaller_draw_is_part_of_a_larger_one(held_out: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 61}, "`size` is 61, expected 1 to 60"),
-        ({"size": 0}, "`size` is 0, expected 1 to 60"),
+        ({"size": 61}, "`size` is 61, expected a whole number of 1 to 60"),
+        ({"size": 0}, "`size` is 0, expected a whole number of 1 to 60"),
         ({"size": 5, "by": "topic"}, r"`by` is 'topic', expected one of the columns \['text', 'kind'\]"),
     ],
 )

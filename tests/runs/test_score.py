@@ -186,7 +186,7 @@ def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "journal.sqlite").mkdir()
-    with pytest.raises(DataselError, match="cannot be opened"):
+    with pytest.raises(DataselError, match="which is no file, expected one"):
         Journal(tmp_path / "journal.sqlite")
 
 
