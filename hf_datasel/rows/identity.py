@@ -50,10 +50,10 @@ def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
     """
     names = [name for name in row if name in CONTENT_COLUMNS or name == text_field]
     content = {name: row[name] for name in names if row[name] is not None} or dict(row)
-    for name in MEDIA_COLUMNS:
-        if name in content:
-            content[name] = _media(content[name], paths=True)
     try:
+        for name in MEDIA_COLUMNS:
+            if name in content:
+                content[name] = _media(content[name], paths=True)
         canonical = _CANONICAL.encode(content)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadRow(
