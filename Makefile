@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart test lint unit style peers browser clean
+.PHONY: help env quickstart test lint unit matrix style peers browser clean
 
 help:  ## show the targets
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ lint: $(READY)  ## style, types and import direction
 unit: $(READY) browser  ## tests and docstring examples
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+matrix: $(READY)  ## fast tests with the lowest and the newest dependencies, on every Python found; hours, and 30 GB
+	$(BIN)/nox
+
 browser: $(BROWSER)  ## Chromium for the tests of the report page; where it cannot be had they are skipped, and say so
 
 # Never a failure: whoever has no Chromium and may not install it still gets all other tests, and is asked again next time.
@@ -56,4 +59,4 @@ peers: $(READY)  ## put the libraries that benchmarks compare with into build/pe
 	$(BIN)/python -m pip install --quiet --no-deps --target build/peers --upgrade -r benchmarks/peers.txt
 
 clean:  ## remove the environment and what runs wrote
-	rm -rf .venv runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .nox runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache
