@@ -302,7 +302,7 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
 
 def _tokenized_text(example: dict[str, Any], tokenizer: PreTrainedTokenizerBase, labels: Labels) -> dict[str, Any]:
     eos, field = str(tokenizer.eos_token), labels.dataset_text_field
-    ended = "text" if _is_older_than(1, 15) else field  # TRL 1.14, the last for Python 3.10, ends no other field
+    ended = "text" if trl_is_older_than(1, 15) else field  # TRL 1.14, the last for Python 3.10, ends no other field
     # A row with both formats: SFTTrainer ends the text field if it is open, then trains on prompt and completion.
     if ended in example and not example[ended].endswith(eos):
         example[ended] += eos
@@ -331,7 +331,7 @@ def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return str(get_training_chat_template(tokenizer))
 
 
-def _is_older_than(*release: int) -> bool:
+def trl_is_older_than(*release: int) -> bool:
     """Whether the installed TRL is from before the release with these first numbers."""
     import trl
 
