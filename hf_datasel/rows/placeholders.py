@@ -31,10 +31,10 @@ def check_placeholders(example: Mapping[str, Any], processor: Any, text_field: s
         ValueError: `prompt` has 1 of <image>, expected the number of images, 2
     """
     token = getattr(processor, "image_token", None)
-    fields = (
-        ("prompt", "completion") if "prompt" in example else ("messages",) if "messages" in example else (text_field,)
-    )
-    for name in fields if token else ():
+    if not isinstance(token, str):
+        return
+    is_pair, is_conversation = "prompt" in example, "messages" in example
+    for name in ("prompt", "completion") if is_pair else ("messages",) if is_conversation else (text_field,):
         value = example.get(name)
         found = _count(value, token)
         expected = len(example["images"]) if isinstance(value, str) and name != "completion" else 0
