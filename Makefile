@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart check test lint unit slow style audit peers browser clean
+.PHONY: help env quickstart check test lint unit slow matrix style audit peers browser clean
 
 help:  ## show the targets
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ unit: $(READY) browser  ## tests and docstring examples, but the slow ones
 slow: $(READY)  ## tests that take more than ten seconds each: processes that are killed, torchrun, Ray, whole runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
+matrix: $(READY)  ## fast tests with the lowest and the newest dependencies, on every Python found; hours, and 30 GB
+	$(BIN)/nox
+
 browser: $(BROWSER)  ## Chromium for the tests of the report page; where it cannot be had they are skipped, and say so
 
 # Never a failure: whoever has no Chromium and may not install it still gets all other tests, and is asked again next time.
@@ -68,4 +71,4 @@ peers: $(READY)  ## put the libraries that benchmarks compare with into build/pe
 	$(BIN)/python -m pip install --quiet --no-deps --target build/peers --upgrade -r benchmarks/peers.txt
 
 clean:  ## remove the environment and what runs wrote
-	rm -rf .venv runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .nox runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache

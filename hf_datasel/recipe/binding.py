@@ -16,6 +16,10 @@ from hf_datasel.errors import DataselError, shown
 
 T = TypeVar("T")
 
+# What names in annotations stand for. Those imported for type checkers only are of rows, which a recipe fills in itself; Union[X] is X,
+# where Python 3.10 takes InitVar[X] for no type.
+NAMES = {"Dataset": Any, "Sequence": list, "Mapping": dict, "InitVar": Union}
+
 
 class Problems(list[str]):
     """Everything wrong with a recipe, one line each.
@@ -79,8 +83,7 @@ def plain(value: Any) -> Any:
 
 def _model(cls: type, given: frozenset[str] = frozenset()) -> type[pydantic.BaseModel]:
     """The pydantic model of a dataclass' signature; a nested dataclass becomes a nested model."""
-    # Names imported for type checkers only stand for rows, which a recipe fills in itself.
-    hints = get_type_hints(cls, localns={"Dataset": Any, "Sequence": list, "Mapping": dict})
+    hints = get_type_hints(cls, localns=NAMES)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         if name in given:
@@ -93,8 +96,6 @@ def _model(cls: type, given: frozenset[str] = frozenset()) -> type[pydantic.Base
 
 
 def _nested(hint: Any) -> Any:
-    if isinstance(hint, dataclasses.InitVar):
-        hint = hint.type
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _model(hint)
     if get_origin(hint) in (Union, types.UnionType):
@@ -103,7 +104,7 @@ def _nested(hint: Any) -> Any:
 
 
 def _build(cls: type[T], parsed: pydantic.BaseModel, given: Mapping[str, Any]) -> T:
-    hints = get_type_hints(cls, localns={"Dataset": Any, "Sequence": list, "Mapping": dict})
+    hints = get_type_hints(cls, localns=NAMES)
     arguments = dict(given)
     for name in parsed.model_fields_set:
         value = getattr(parsed, name)
@@ -133,7 +134,7 @@ def _line(fault: Any, where: str, cls: type) -> str:
 def _owner(cls: type, loc: tuple[Any, ...]) -> type:
     """The dataclass at a place of the schema."""
     for part in loc:
-        hints = get_type_hints(cls, localns={"Dataset": Any, "Sequence": list, "Mapping": dict})
+        hints = get_type_hints(cls, localns=NAMES)
         hint = hints.get(str(part))
         for option in get_args(hint) or (hint,):
             if isinstance(option, type) and dataclasses.is_dataclass(option):
@@ -142,7 +143,7 @@ def _owner(cls: type, loc: tuple[Any, ...]) -> type:
 
 
 def _wanted(cls: type, loc: tuple[Any, ...]) -> str:
-    hints = get_type_hints(_owner(cls, loc[:-1]), localns={"Dataset": Any, "Sequence": list, "Mapping": dict})
+    hints = get_type_hints(_owner(cls, loc[:-1]), localns=NAMES)
     names = {str: "a string", int: "a whole number", float: "a number", dict: "a mapping", list: "a list"}
     hint = hints.get(str(loc[-1]))
     return names.get(get_origin(hint) or hint, "a value")  # type: ignore[arg-type]

@@ -326,9 +326,10 @@ def _tokenized(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, label
 
 def _tokenized_text(example: dict[str, Any], tokenizer: PreTrainedTokenizerBase, labels: Labels) -> dict[str, Any]:
     eos, field = str(tokenizer.eos_token), labels.dataset_text_field
+    ended = "text" if trl_is_older_than(1, 15) else field  # TRL 1.14, the last for Python 3.10, ends no other field
     # A row with both formats: SFTTrainer ends the text field if it is open, then trains on prompt and completion.
-    if field in example and not example[field].endswith(eos):
-        example[field] += eos
+    if ended in example and not example[ended].endswith(eos):
+        example[ended] += eos
     elif "completion" in example and not example["completion"].endswith(eos):
         example["completion"] += eos
     if "prompt" not in example:
@@ -354,9 +355,21 @@ def training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return str(get_training_chat_template(tokenizer))
 
 
+def trl_is_older_than(*release: int) -> bool:
+    """Whether the installed TRL is from before the release with these first numbers."""
+    import trl
+
+    return tuple(int(part) for part in trl.__version__.split(".")[: len(release)]) < release
+
+
 def _trl() -> Any:
     try:
         from trl import data_utils
+
+        # Its absence met later would be taken for a fault of the row, and of every row.
+        from trl.data_utils import common_prefix_length  # noqa: F401
     except ImportError as error:
-        raise MissingExtra("Reading rows needs TRL. Install it with: pip install 'hf_datasel[models]'") from error
+        raise MissingExtra(
+            "Reading rows needs TRL 1.14.2 or newer. Install it with: pip install 'hf_datasel[models]'"
+        ) from error
     return data_utils

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hf_datasel.errors import BadRow, MissingExtra, shown
+from hf_datasel.rows.placeholders import check_placeholders
 
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def read_vision_row(
     if processor.chat_template is None and any(isinstance(example.get(name), list | tuple) for name in TURNS):
         raise BadRow(NO_CHAT_TEMPLATE)
     example["images"] = [decoded(image) for image in images_of(row)]
+    check_placeholders(example, processor, labels.dataset_text_field)
     encoded = _collator(row, processor, labels)([example])
     input_ids = [int(token) for token in encoded.pop("input_ids")[0]]
     targets = [int(token) for token in encoded.pop("labels")[0]]
@@ -264,8 +266,16 @@ def _loaded(image: Any) -> Any:
 def _collator(row: Mapping[str, Any], processor: Any, labels: Labels) -> Any:
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-    from hf_datasel.rows.labels import training_template
+    from hf_datasel.rows.labels import training_template, trl_is_older_than
 
+    assistant_only: dict[str, Any] = {}
+    if labels.assistant_only_loss and trl_is_older_than(1, 15):  # the last for Python 3.10 is 1.14
+        raise BadRow(
+            "`assistant_only_loss` is True for rows with images, which SFTTrainer takes since TRL 1.15. Use Python 3.11 or "
+            "newer and upgrade TRL, or leave it False."
+        )
+    if labels.assistant_only_loss:
+        assistant_only = {"assistant_only_loss": True, "chat_template": training_template(processor)}
     completion_only = labels.completion_only_loss
     if completion_only is None:
         completion_only = "prompt" in row and "completion" in row
@@ -274,6 +284,5 @@ def _collator(row: Mapping[str, Any], processor: Any, labels: Labels) -> Any:
         max_length=None,  # cut later, where an image that is cut can be seen
         completion_only_loss=completion_only,
         dataset_text_field=labels.dataset_text_field,
-        assistant_only_loss=labels.assistant_only_loss,
-        chat_template=training_template(processor) if labels.assistant_only_loss else None,
+        **assistant_only,
     )

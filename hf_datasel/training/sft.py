@@ -221,6 +221,7 @@ def default_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         "logging_steps": 0.05,  # twenty lines a run, however long
         "disable_tqdm": False,
         "dataloader_pin_memory": has_gpu,
+        "loss_type": "nll",  # SFTConfig's since TRL 1.15; what 1.14 has leaves no logits, which coupled losses read
         "bf16": has_gpu and torch.cuda.is_bf16_supported() and not arguments.get("fp16"),
     }
     old, new = "gradient_checkpointing", "activation_checkpointing"

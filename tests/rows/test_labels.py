@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hf_datasel.errors import BadRow
+from hf_datasel.errors import BadRow, MissingExtra
 from hf_datasel.rows import Labels, TokenRow, check_columns, prepare_tokenizer, token_row
 from hf_datasel.rows.labels import (
     EMPTY_COMPLETION,
@@ -369,3 +369,11 @@ def test_labels_hand_every_option_to_sft() -> None:
     assert set(given) <= {f.name for f in fields(SFTConfig)}
     defaults = {f.name: f.default for f in fields(SFTConfig)}
     assert {name: defaults[name] for name in given} == Labels().sft_arguments()
+
+
+def test_a_trl_that_is_too_old_is_no_fault_of_the_row(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import trl.data_utils
+
+    monkeypatch.delattr(trl.data_utils, "common_prefix_length")
+    with pytest.raises(MissingExtra, match=r"TRL 1\.14\.2 or newer.*pip install 'hf_datasel\[models\]'"):
+        token_row({"prompt": "2 + 2 =", "completion": " 4"}, tokenizer, PLAIN)

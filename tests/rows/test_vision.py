@@ -15,7 +15,7 @@ from hf_datasel import Labels, TopCount, select
 from hf_datasel.errors import BadRow, MissingExtra
 from hf_datasel.rows import row_digest, token_row, with_row_ids
 from hf_datasel.rows.batches import rows_of
-from hf_datasel.rows.labels import IGNORED, MASKED_BY_TRUNCATION, OK, TRUNCATED
+from hf_datasel.rows.labels import IGNORED, MASKED_BY_TRUNCATION, OK, TRUNCATED, trl_is_older_than
 from hf_datasel.rows.reader import load_reader
 from hf_datasel.rows.vision import IMAGE_CUT, NO_IMAGE, UNREADABLE_IMAGE
 
@@ -131,11 +131,19 @@ def test_pixels_are_those_of_training(vlm_folder: Any, tmp_path: Path) -> None:
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.skipif(trl_is_older_than(1, 15), reason="SFTTrainer takes it for images since TRL 1.15")
 @pytest.mark.parametrize("family", ["llava", "qwen3_vl"])
 def test_assistant_only_loss(family: str, vlm_folder: Any, tmp_path: Path) -> None:
     labels = Labels(max_length=None, assistant_only_loss=True)
     ours = assert_same(formats(family)["messages"], vlm_folder(family), labels, tmp_path)
     assert all(IGNORED in row.labels and row.num_targets for row in ours)
+
+
+def test_assistant_only_loss_is_refused_where_training_refuses_it(vlm_folder: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("trl.__version__", "1.14.2")
+    labels = Labels(max_length=None, assistant_only_loss=True)
+    with pytest.raises(BadRow, match=r"`assistant_only_loss` is True for rows with images.*since TRL 1\.15"):
+        token_row(formats("llava")["messages"][0], load_reader(vlm_folder("llava"), labels), labels)
 
 
 @pytest.mark.parametrize("name", ["prompt_completion", "messages"])
