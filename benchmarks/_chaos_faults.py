@@ -88,7 +88,7 @@ def faulty_hub(hub: Any, draw: np.random.Generator, rounds: int) -> Tally:
         [{key: row[key] for key in ("prompt", "completion")} for row in tasks.rows("pool.jsonl", 60)]
     )
     selection = select(score(pool, ResponseLength()), TopFraction("response_length", 0.25))
-    injected = survived = 0
+    injected = survived = lost = 0
     notes: list[str] = []
     for number in range(rounds):
         hub.reset()
@@ -115,9 +115,10 @@ def faulty_hub(hub: Any, draw: np.random.Generator, rounds: int) -> Tally:
         said = said or whole(hub, selection.ids) or ("" if commits == 2 else f"{commits} commits")
         injected += happened
         survived += 0 if said else happened
+        lost += len(selection.ids) if said else 0
         notes += [f"hub, round {number}, {[(f.method, f.path, f.status) for f in faults]}: {said}"] if said else []
     hub.reset()
-    return Tally(injected, survived, 0, tuple(notes))
+    return Tally(injected, survived, lost, tuple(notes))
 
 
 def faulty_judge(ground: Ground, rounds: int) -> Tally:

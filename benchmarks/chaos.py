@@ -4,7 +4,8 @@ Faults, each at a moment or of a kind drawn from a seed: kill -9 of scoring, jud
 that answers 409, 412, 429, 500 and 503, loses its answer, cuts the connection or lets wait; a judge that does; a full disk; a torn
 journal; two processes on one journal; a clock that jumps by years; a worker of Ray or torchrun that dies. A fault is survived if
 the work, run again, ends with the identical result of every row, published exactly once, and nobody ever found a half-published
-selection. Everything on the loopback, all of it real but the clock. About six minutes with --quick, about twenty-five without.
+selection. Everything on the loopback, all of it real but the clock. And every parser is given hostile input (see `hostile_input`).
+About six minutes with --quick, about twenty-five without.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any
 import numpy as np
 
 
-QUICK = {"kills": 4, "hub": 40, "judge": 2, "disk": 3, "torn": 3, "together": 1, "workers": ("ray",), "inputs": 20_000}
+QUICK = {"kills": 4, "hub": 40, "judge": 2, "disk": 3, "torn": 3, "together": 1, "workers": ("ray",)}
 FULL = {
     "kills": 25, "hub": 400, "judge": 8, "disk": 16, "torn": 12, "together": 5,
-    "workers": ("ray", "torchrun"), "inputs": 200_000,
+    "workers": ("ray", "torchrun"),
 }  # fmt: skip
 SEED = 0
 CLOCKED = ("scoring", "judge", "co-training", "compare")
@@ -36,6 +37,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     os.environ.update(HF_HUB_DOWNLOAD_TIMEOUT="1", HF_HUB_ETAG_TIMEOUT="1")
     from benchmarks import _chaos_faults as faults
     from benchmarks import _chaos_kills as killing
+    from benchmarks import hostile_input
     from benchmarks._chaos_tasks import TASKS
     from tests.judge_endpoint import fair_judge
 
@@ -58,15 +60,20 @@ def run(quick: bool = False) -> dict[str, Any]:
             "Hub fails": lambda: faults.faulty_hub(hub, ground.draw, size["hub"]),
         }.items():
             found[kind] = _told(kind, tally())
+    hostile = hostile_input.run(quick)
     injected = sum(its.injected for its in found.values())
     return {
         "faults_injected": injected,
         "faults_survived_share": sum(its.survived for its in found.values()) / injected,
         "rows_lost": sum(its.rows_lost for its in found.values()),
+        "inputs_fuzzed": hostile["inputs"],
+        "crashes": len(hostile["crashes"]),
         "faults": {
             kind: {"injected": its.injected, "survived": its.survived, "rows_lost": its.rows_lost, "notes": list(its.notes)}
             for kind, its in found.items()
         },
+        "parsers": hostile["parsers"],
+        "bad_answers": hostile["crashes"],
         "seed": SEED,
     }  # fmt: skip
 
