@@ -46,8 +46,8 @@ def row_digest(row: Mapping[str, Any], text_field: str = "text") -> str:
     """
     names = (*CONTENT_COLUMNS, text_field)
     content = {name: row[name] for name in names if row.get(name) is not None} or dict(row)
-    content |= {name: _media(content[name], paths=True) for name in MEDIA_COLUMNS if name in content}
     try:
+        content |= {name: _media(content[name], paths=True) for name in MEDIA_COLUMNS if name in content}
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_canonical)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadRow(
