@@ -149,6 +149,8 @@ def _scored(scorer: Any, good: dict[str, Any], bad: dict[str, Any]) -> str | Non
     expected = scorer(alone)[score][0]
     found = scorer(batch)
     values, why = found[score], found[status][1]
+    if np.ndim(values) == 0:  # of messages without a list around them: taken for one row, as its documentation says
+        return None
     # A batch is padded to its longest row, which moves the last digits of single precision.
     if len(values) != 2 or not np.isclose(values[0], expected, rtol=1e-5, equal_nan=True):
         return f"the good row has {values[0]}, and {expected} without the other"

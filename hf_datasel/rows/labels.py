@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import TemplateError
 
-from hf_datasel.errors import BadRow, MissingExtra
+from hf_datasel.errors import BadRow, MissingExtra, shown
 from hf_datasel.rows.vision import (
     IMAGE_CUT,
     NO_CHAT_TEMPLATE,
@@ -160,7 +160,7 @@ def check_columns(column_names: Sequence[str], labels: Labels) -> None:
         return
     missing = "`completion` is missing beside `prompt`" if "prompt" in names else "no training column found"
     raise BadRow(
-        f"`pool` has the columns {sorted(map(str, names))}: {missing}. Expected {FORMATS}; rename yours to one of these."
+        f"`pool` has the columns {sorted(name if isinstance(name, str) else shown(name) for name in names)}: {missing}. Expected {FORMATS}; rename yours to one of these."
     )
 
 
@@ -260,13 +260,19 @@ def _says_nothing(row: Mapping[str, Any], labels: Labels) -> bool:
     if not said:  # malformed, which is said elsewhere
         return False
     contents = [turn.get("content", turn.get("value")) for turn in said if not turn.get("tool_calls")]
-    return len(contents) == len(said) and all(its == "" or its == [] for its in contents)
+    return len(contents) == len(said) and all(_is_blank(its) for its in contents)
+
+
+def _is_blank(content: Any) -> bool:
+    return not content.strip() if isinstance(content, str) else isinstance(content, list | tuple) and not any(content)
 
 
 def _tokens_and_labels(
     row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, labels: Labels
 ) -> tuple[list[int], list[int]]:
     encoded = row if "input_ids" in row else _tokenized(row, tokenizer, labels)
+    if isinstance(encoded["input_ids"], str | bytes):
+        raise TypeError(f"`input_ids` is of type {type(encoded['input_ids']).__name__}, expected a list of tokens")
     input_ids = [int(token) for token in encoded["input_ids"]]
     if "labels" in encoded:
         targets = [int(token) for token in encoded["labels"]]

@@ -79,7 +79,11 @@ def _pixels(image: Any) -> Frame:
     if hasattr(image, "convert"):
         return np.asarray(image.convert("RGB"))
     if isinstance(image, np.ndarray | list):
-        pixels = np.asarray(image)
+        try:
+            pixels = np.asarray(image)
+            pixels = pixels if pixels.dtype.kind in "buif" else np.empty(0)
+        except ValueError:  # lists of unlike lengths
+            pixels = np.empty(0)
         if pixels.ndim == 2:
             pixels = np.repeat(pixels[:, :, None], 3, axis=2)
         if pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size:

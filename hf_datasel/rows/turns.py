@@ -39,7 +39,7 @@ def turns_of(row: Mapping[str, Any], text_field: str = "text") -> list[tuple[str
         known = ("prompt", "completion", "messages", "conversations", text_field)
         if not any(name in row for name in known):
             raise BadRow(
-                f"`pool` has the columns {sorted(map(str, row))}: none with text was found. Expected `prompt` with `completion`, "
+                f"`pool` has the columns {sorted(name if isinstance(name, str) else shown(name) for name in row)}: none with text was found. Expected `prompt` with `completion`, "
                 f"`messages`, `conversations` or `{text_field}`; rename yours to one of these."
             )
         dialogue = next((row[name] for name in ("messages", "conversations") if row.get(name) is not None), None)
@@ -75,12 +75,16 @@ def _said(value: Any, role: str) -> list[tuple[str, str]]:
         raise BadRow(f"`pool` holds {shown(value)} where text or messages are expected. Cast the column to strings.")
     return [
         (
-            str(turn.get("role") or turn.get("from")),
+            _role(turn.get("role") or turn.get("from")),
             _text(turn["content"] if turn.get("content") is not None else turn.get("value")),
         )
         for turn in value
         if isinstance(turn, Mapping)
     ]
+
+
+def _role(role: Any) -> str:
+    return role if isinstance(role, str) else ""
 
 
 def _text(content: Any) -> str:

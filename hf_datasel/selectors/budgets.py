@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from numbers import Integral, Real
 from typing import TypeGuard
@@ -33,8 +34,10 @@ def rows_in(fraction: float, num_rows: int) -> int:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether the value is a real number, numpy's included; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Whether the value is a real number that a float can hold, numpy's included; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return not isinstance(value, Integral) or abs(value) <= sys.float_info.max
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -65,7 +65,7 @@ class D2Pruning:
         for argument in ("forward", "reverse"):
             value = getattr(self, argument)
             if not is_number(value) or not 0 <= value < float("inf"):
-                raise BadBudget(f"`{argument}` is {value!r}, expected a decay of at least 0, such as 0.4.")
+                raise BadBudget(f"`{argument}` is {shown(value)}, expected a decay of at least 0, such as 0.4.")
 
     def rank(self, scored: Dataset) -> Indices:
         """Row numbers of the kept rows, in the order they were picked."""

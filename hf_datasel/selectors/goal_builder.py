@@ -116,7 +116,7 @@ class GoalBuilder:
                     raise BadBudget(
                         f"`{name}` is {shown(value)}, expected the fields of `{cls.__name__}` ({error})."
                     ) from error
-            elif value is not None and not isinstance(value, cls):
+            elif not isinstance(value, cls) and (value is not None or name == "oversampling"):
                 raise BadBudget(f"`{name}` is {shown(value)}, expected a `{cls.__name__}`.")
         for name in ("strata", "unique"):
             value = getattr(self, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.goal.settings import AutoBudget, Oversampling, ShareFloor, ShareRange, SourceFloors
 from hf_datasel.selectors.goal_builder import GoalBuilder
 from hf_datasel.selectors.uniform_control import UniformControl
@@ -65,7 +65,7 @@ class GoalProfile:
             changes: fields of `GoalBuilder` to set otherwise; a `count` or `fraction` replaces the automatic size.
         """
         if fidelity not in ("corrected", "authors"):
-            raise BadBudget(f"`fidelity` is {fidelity!r}, expected 'corrected' or 'authors'.")
+            raise BadBudget(f"`fidelity` is {shown(fidelity)}, expected 'corrected' or 'authors'.")
         authors = fidelity == "authors"
         sized = "count" in changes or "fraction" in changes
         fields: dict[str, Any] = {

@@ -37,7 +37,7 @@ def rule_spec(rule: Rule) -> dict[str, Any]:
     """
     if not dataclasses.is_dataclass(rule) or isinstance(rule, type):
         raise BadBudget(
-            f"`rule` is {rule!r}, expected an instance of a frozen dataclass with a `rank` method, "
+            f"`rule` is {shown(rule)}, expected an instance of a frozen dataclass with a `rank` method, "
             f"e.g. TopFraction('score', 0.2)."
         )
     fields = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}

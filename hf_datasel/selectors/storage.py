@@ -117,6 +117,7 @@ def _rows(folder: Path, looks_at_scores: bool) -> dict[str, Any]:
         rows = pq.read_table(folder / ROWS).combine_chunks()
         ids, scores, ranks = (_one_array(rows.column(name)) for name in (ROW_ID, "score", "rank"))
         row_ids = ids.cast(pa.large_string())
+        row_ids.validate(full=True)  # what is no UTF-8 would fail later
         scores = scores.cast(pa.float64()).to_numpy(zero_copy_only=False)
         ranks = ranks.cast(pa.int64())
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:

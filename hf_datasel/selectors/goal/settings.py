@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hf_datasel.errors import BadBudget
+from hf_datasel.errors import BadBudget, shown
 from hf_datasel.selectors.budgets import check_count, is_number
 
 
@@ -153,7 +153,7 @@ def check_share(argument: str, value: object) -> None:
         BadBudget: the value is not a number from 0 to 1.
     """
     if not is_number(value) or not 0 <= value <= 1:
-        raise BadBudget(f"`{argument}` is {value!r}, expected a share from 0 to 1. Give 0.25 for a quarter.")
+        raise BadBudget(f"`{argument}` is {shown(value)}, expected a share from 0 to 1. Give 0.25 for a quarter.")
 
 
 def check_factor(argument: str, value: object, least: float) -> None:
@@ -163,7 +163,7 @@ def check_factor(argument: str, value: object, least: float) -> None:
         BadBudget: the value is no such number.
     """
     if not is_number(value) or not least <= value < float("inf"):
-        raise BadBudget(f"`{argument}` is {value!r}, expected a number of at least {least:g}.")
+        raise BadBudget(f"`{argument}` is {shown(value)}, expected a number of at least {least:g}.")
 
 
 def as_tuple(argument: str, values: object) -> tuple[Any, ...]:
@@ -173,5 +173,5 @@ def as_tuple(argument: str, values: object) -> tuple[Any, ...]:
         BadBudget: they are a text, nothing to iterate, or none at all.
     """
     if isinstance(values, str) or not isinstance(values, Iterable) or not (found := tuple(values)):
-        raise BadBudget(f"`{argument}` is {values!r}, expected a list of at least one value.")
+        raise BadBudget(f"`{argument}` is {shown(values)}, expected a list of at least one value.")
     return found
