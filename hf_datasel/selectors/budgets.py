@@ -37,7 +37,7 @@ def is_number(value: object) -> TypeGuard[float]:
     """Whether the value is a real number that a float can hold, numpy's included; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
-    return not isinstance(value, Integral) or abs(value) <= sys.float_info.max
+    return not isinstance(value, Integral) or abs(int(value)) <= sys.float_info.max
 
 
 def is_whole(value: object) -> TypeGuard[int]:
