@@ -205,7 +205,7 @@ def test_yaml_makes_no_objects(hub: Any, tmp_path: Path, marker: Path, capsys: p
         load_recipe(tmp_path / "recipe.yaml")
     (tmp_path / "recipe.yaml").write_text("pool: {path: x.jsonl}\n")
     assert main(["score", str(tmp_path / "recipe.yaml"), "--set", f"pool.path={evil}"]) == 1
-    assert "`--set` is 'pool.path=" in capsys.readouterr().err
+    assert "`--set pool.path` is not YAML" in capsys.readouterr().err
     hub.plant("tester/rows", files={"README.md": f"---\nlicense: {evil}\n---\n".encode()})
     chosen = select(Dataset.from_dict({"text": ["a", "b"], "s": [1.0, 0.0]}), TopCount("s", 1))
     with pytest.raises(PublishError, match="README whose YAML cannot be read"):
