@@ -175,6 +175,7 @@ def sft_trainer(
 ) -> Any:
     """The trainer of `run_sft`, not yet run, or one of a class made from SFTTrainer; build it in `no_telemetry`."""
     config = sft_config()
+    from transformers import set_seed
     from trl.trainer.sft_trainer import SFTTrainer
 
     if isinstance(model, str):  # the trainer loads it, and would read a pickle where there are no safetensors
@@ -187,16 +188,12 @@ def sft_trainer(
         if trainer_class is None:
             rows = rows.select_columns([*images, labels.dataset_text_field])
         arguments = {"remove_unused_columns": False, **arguments}
+    fixed = {"output_dir": str(output_dir)}
+    made = config(**{**default_arguments(arguments), **labels.sft_arguments(), **arguments, **fixed})
+    set_seed(made.seed)  # as SFTTrainer does itself since TRL 1.15: it draws the start of an adapter
     trainer = (trainer_class or SFTTrainer)(
         model=model,
-        args=config(
-            **{
-                **default_arguments(arguments),
-                **labels.sft_arguments(),
-                **arguments,
-                "output_dir": str(output_dir),
-            }
-        ),
+        args=made,
         train_dataset=_as_messages(rows) if labels.assistant_only_loss else rows,
         processing_class=reader,
         peft_config=peft_config,

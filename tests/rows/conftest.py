@@ -114,8 +114,8 @@ def gsm8k(num_rows: int) -> list[dict[str, str]]:
     if not GSM8K.exists():
         return [
             {
-                "question": f"Tom has {n} pens and buys {n + 3} more. How many?",
-                "answer": f"{n}+{n + 3}\n#### {2 * n + 3}",
+                "question": f"Tom has {n} pens and buys {n + 3} more. " * (1 + n // 6) + "How many?",
+                "answer": f"{n}+{n + 3}\n" * (1 + n // 10) + f"#### {2 * n + 3}",
             }
             for n in range(num_rows)
         ]

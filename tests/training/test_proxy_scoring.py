@@ -55,6 +55,7 @@ def train(
         "report_to": "none", "save_strategy": "no", "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
         "logging_strategy": "no", "disable_tqdm": True, "max_length": 64, "seed": 3, **arguments,
     })  # fmt: skip
+    torch.manual_seed(config.seed)  # TRL 1.14 draws an adapter's start before it seeds
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(model),
         args=config,
@@ -326,7 +327,7 @@ model = AutoModelForCausalLM.from_pretrained({tiny!r})
 print(is_sharded(model), is_sharded(fully_shard(model, mesh=mesh)))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert found.stdout.split() == ["False", "True"], found.stderr
+    assert found.stdout.split()[-2:] == ["False", "True"], found.stderr  # Gloo of torch 2.8 speaks first
     scoring = callback(tiny, rows, tmp_path / "s")
     config = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
     config.fsdp = ["full_shard"]  # what the Trainer of an FSDP run hands over
