@@ -95,6 +95,7 @@ def on_the_hub(hub: Any) -> list[tuple[str, bytes]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_whole_run_writes_them_nowhere(hub: Any, judge: JudgeEndpoint, recipe: Path) -> None:
     done = datasel(recipe, hub.token)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
