@@ -20,8 +20,7 @@ import numpy as np
 
 QUICK = {"kills": 4, "hub": 40, "judge": 2, "disk": 3, "torn": 3, "together": 1, "workers": ("ray",)}
 FULL = {
-    "kills": 25, "hub": 400, "judge": 8, "disk": 16, "torn": 12, "together": 5,
-    "workers": ("ray", "torchrun"),
+    "kills": 15, "hub": 200, "judge": 6, "disk": 10, "torn": 9, "together": 4, "workers": ("ray", "torchrun"),
 }  # fmt: skip
 SEED = 0
 CLOCKED = ("scoring", "judge", "co-training", "compare")

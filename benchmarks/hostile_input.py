@@ -30,7 +30,7 @@ def run(quick: bool = False) -> dict:
     for name in _hostile.parsers():
         inputs, refused, seconds, crashes = Counter(), Counter(), 0.0, []
         for seed in range(figures["seeds"]):
-            count = FEWER.get(name, INPUTS) // (10 if quick else 1)
+            count = FEWER.get(name, INPUTS) // (3 if quick else 1)
             found = _hostile.attack(count, seed + 100, only=[name])
             inputs.update(found.inputs)
             refused.update(found.refused)
