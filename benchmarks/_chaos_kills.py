@@ -89,7 +89,7 @@ def kills(
         look: called after each kill (False) and when the work is done (True); says what is wrong with what others see.
     """
     task = tasks.TASKS[name]
-    place = ground.folder / tasks_slug(name)
+    place = ground.folder / slug(name)
     if before:
         before()
     began = time.monotonic()
@@ -148,7 +148,7 @@ def _killed(
     return _Seen(count, problems)
 
 
-def tasks_slug(name: str) -> str:
+def slug(name: str) -> str:
     """A folder name."""
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
@@ -183,7 +183,7 @@ def clocks(ground: Ground, names: tuple[str, ...]) -> Tally:
     injected = survived = lost = 0
     notes: list[str] = []
     for name in names:
-        task, place = tasks.TASKS[name], ground.folder / f"clock-{tasks_slug(name)}"
+        task, place = tasks.TASKS[name], ground.folder / f"clock-{slug(name)}"
         wrong = ground.finish(task, place / "whole")
         expected = {} if wrong else task.found(place / "whole")
         process = ground.start(task, place / "jumped", clock=1)

@@ -36,6 +36,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     os.environ.update(HF_HUB_DOWNLOAD_TIMEOUT="1", HF_HUB_ETAG_TIMEOUT="1")
     from benchmarks import _chaos_faults as faults
     from benchmarks import _chaos_kills as killing
+    from benchmarks import _chaos_workers as workers
     from benchmarks import hostile_input
     from benchmarks._chaos_tasks import TASKS
     from tests.judge_endpoint import fair_judge
@@ -55,7 +56,7 @@ def run(quick: bool = False) -> dict[str, Any]:
             "torn journal": lambda: faults.torn_journal(ground, size["torn"]),
             "full disk": lambda: faults.full_disk(ground, size["disk"]),
             "judge fails": lambda: faults.faulty_judge(ground, size["judge"]),
-            "worker dies": lambda: faults.dying_workers(ground, size["workers"]),
+            "worker dies": lambda: workers.dying_workers(ground, size["workers"]),
             "Hub fails": lambda: faults.faulty_hub(hub, ground.draw, size["hub"]),
         }.items():
             found[kind] = _told(kind, tally())
