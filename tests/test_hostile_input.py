@@ -364,7 +364,8 @@ def test_replies_without_a_verdict_have_none(reply):
         "a/..",
     ],
 )
-def test_odd_repositories_are_refused_before_any_request(name, hub, tmp_path):
+def test_odd_repositories_are_refused_before_any_request(name, hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a neighbour `x` is none of anybody else's
     chosen = select(Dataset.from_dict({"text": ["a", "b"], "s": [1.0, 2.0]}), TopCount("s", 1))
     with pytest.raises(PublishError, match=r"`repo_id` is .*, expected"):
         publish(chosen, name, token="hf_x")  # noqa: S106
