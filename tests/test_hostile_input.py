@@ -7,6 +7,7 @@ import math
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from datasets import Dataset
@@ -24,6 +25,7 @@ from hf_datasel.rows.reader import load_reader
 from hf_datasel.rows.turns import turns_of
 from hf_datasel.rows.video import UnreadableMedia
 from hf_datasel.rows.vision import UnreadableImage, decoded
+from hf_datasel.scorers import ResponseLength
 from hf_datasel.scorers.judging import read_rating, read_verdict
 from hf_datasel.selectors import KCenter, Selection, SemDeDup, TopCount, TopFraction, select
 
@@ -134,6 +136,18 @@ def test_a_broken_line_of_a_pool_is_named(line, said, tmp_path):
     with pytest.raises(BadRecipe) as caught:
         check_recipe(recipe_of(tmp_path, f'{{"text": "a"}}\n{line}\n'), tmp_path)
     assert said in str(caught.value) and "1 problem" in str(caught.value)
+
+
+def test_a_thousand_problems_are_not_all_said(tmp_path):
+    with pytest.raises(BadRecipe, match="has 1000 problems:") as caught:
+        check_recipe(recipe_of(tmp_path, '{"text": "a"}\n', score={"scorers": list(range(1000))}), tmp_path)
+    assert str(caught.value).endswith("  - and 960 more.")
+
+
+def test_white_space_is_no_answer():
+    found = ResponseLength()({"text": [" ", "\u2028", "a "]})
+    assert np.isnan(found["response_length"]).tolist() == [True, True, False]
+    assert found["response_length_status"] == ["no_answer", "no_answer", "ok"]
 
 
 def test_one_fault_of_anchors_is_one_problem(tmp_path):
@@ -350,7 +364,8 @@ def test_replies_without_a_verdict_have_none(reply):
         "a/..",
     ],
 )
-def test_odd_repositories_are_refused_before_any_request(name, hub, tmp_path):
+def test_odd_repositories_are_refused_before_any_request(name, hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a neighbour `x` is none of anybody else's
     chosen = select(Dataset.from_dict({"text": ["a", "b"], "s": [1.0, 2.0]}), TopCount("s", 1))
     with pytest.raises(PublishError, match=r"`repo_id` is .*, expected"):
         publish(chosen, name, token="hf_x")  # noqa: S106

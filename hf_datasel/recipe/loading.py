@@ -56,6 +56,7 @@ SCORERS: dict[str, Any] = {
 # Where a recipe has what scorers call otherwise: a task's rows are its `anchors`, whatever a scorer does with them.
 PLACES = {"evaluation": "train.evaluation", "proxy": "score.proxy", "validation": "anchors", "queries": "anchors"}
 WORDS = ("title", "about", "license", "sources", "limits")  # of `publish`: they speak of the recipe's own rows
+MOST_SAID = 40  # problems: those of one long list are alike
 PATHS = re.compile(r"(?:^|_)(?:model|adapter|prompt)$")  # fields of scorers that may name a local file
 
 
@@ -129,7 +130,8 @@ def check_recipe(values: dict[str, Any], folder: Path, name: str = "recipe") -> 
             except DataselError as error:
                 problems.extend(f"`{where}`: {line}" for line in str(error).splitlines())
     if problems or pool is None or score is None or rule is None:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
+        more = [f"and {len(problems) - MOST_SAID} more."] if len(problems) > MOST_SAID else []
+        lines = "\n".join(f"  - {problem}" for problem in [*problems[:MOST_SAID], *more])
         raise BadRecipe(f"`{name}` has {len(problems)} problem{'s' * (len(problems) != 1)}:\n{lines}")
     resolved = {"pool": plain(pool), "score": plain(score), "select": values["select"], "publish": plain(publish)}
     resolved |= {key: plain(section) for key, section in (("anchors", anchors), ("train", train)) if section}

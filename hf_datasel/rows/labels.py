@@ -257,8 +257,8 @@ def _says_nothing(row: Mapping[str, Any], labels: Labels) -> bool:
     said: Any = next((row[name] for name in names if name in row), ())
     if isinstance(said, str):
         return not said.strip()
-    if not said:  # malformed, which is said elsewhere
-        return False
+    if not isinstance(said, list | tuple) or not said:
+        return False  # of no format, or malformed: reading it says why
     contents = [turn.get("content", turn.get("value")) for turn in said if not turn.get("tool_calls")]
     return len(contents) == len(said) and all(_is_blank(its) for its in contents)
 

@@ -14,8 +14,8 @@ from hf_datasel.rows.batches import answer_text, rows_of
 class ResponseLength:
     """Length of the answer in characters; longer means keep. Cost: no forward pass.
 
-    The answer is the `completion`, the assistant's turns of `messages`, or the whole `text`. A row without one gets
-    NaN and the status `"no_answer"`.
+    The answer is the `completion`, the assistant's turns of `messages`, or the whole `text`. A row without one, or with
+    white space alone, gets NaN and the status `"no_answer"`.
 
     Writes: `response_length`, `response_length_status`.
 
@@ -28,7 +28,7 @@ class ResponseLength:
     """
 
     columns = ("response_length", "response_length_status")
-    algo_version = 2
+    algo_version = 3
 
     @property
     def spec(self) -> dict[str, str | int]:
@@ -38,7 +38,8 @@ class ResponseLength:
     def __call__(self, batch: Batch, rank: int | None = None) -> Columns:
         """Score B rows (or one): see the class."""
         rows, single = rows_of(batch)
-        lengths = np.array([len(answer_text(row)) or np.nan for row in rows], dtype=np.float64)
+        answers = [answer_text(row) for row in rows]
+        lengths = np.array([len(text) if text.strip() else np.nan for text in answers], dtype=np.float64)
         status = ["no_answer" if np.isnan(length) else "ok" for length in lengths]
         columns: Columns = {"response_length": lengths, "response_length_status": status}
         return {name: values[0] for name, values in columns.items()} if single else columns

@@ -87,5 +87,6 @@ def _as_matrix(values: pa.Array, name: str, argument: str) -> Vectors:
             f"1. Embed all rows with the same model."
         )
     flat = values.flatten().to_numpy(zero_copy_only=False)
-    matrix: Vectors = flat.astype(np.float32).reshape(-1, lengths[0])
+    with np.errstate(over="ignore"):  # infinite then, and left out as such
+        matrix: Vectors = flat.astype(np.float32).reshape(-1, lengths[0])
     return matrix
