@@ -195,6 +195,13 @@ def test_rows_with_nothing_to_learn_have_a_status_and_no_tokens(row, status, tok
     assert (found.status.split(":")[0], found.scorable, found.input_ids) == (status, False, ())
 
 
+@pytest.mark.parametrize("beside", [{"reasoning_content": "1 + 1 = 2"}, {"thinking": "2"}, {"tool_calls": [{"f": 1}]}])
+def test_messages_that_say_something_beside_their_content_are_not_empty(beside, tokenizer):
+    row = {"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "", **beside}]}
+    with pytest.raises(BadRow, match="chat template"):  # read on, and this tokenizer has none
+        token_row(row, tokenizer, Labels())
+
+
 @pytest.mark.parametrize("make", [_hostile.cyclic, lambda: _hostile.deep(5000), lambda: 10**5000, object])
 def test_rows_that_lie_within_themselves_have_no_digest(make):
     with pytest.raises(BadRow, match="`row` holds"):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from hf_datasel.rows.reader import Reader
 
+BESIDE_CONTENT = ("tool_calls", "reasoning_content", "thinking")  # what templates write of a message without content
 IGNORED = -100  # the label of a token that carries no loss
 
 OK = "ok"
@@ -259,8 +260,9 @@ def _says_nothing(row: Mapping[str, Any], labels: Labels) -> bool:
         return not said.strip()
     if not said:  # malformed, which is said elsewhere
         return False
-    contents = [turn.get("content", turn.get("value")) for turn in said if not turn.get("tool_calls")]
-    return len(contents) == len(said) and all(_is_blank(its) for its in contents)
+    if any(turn.get(name) for turn in said for name in BESIDE_CONTENT):
+        return False
+    return all(_is_blank(turn.get("content", turn.get("value"))) for turn in said)
 
 
 def _is_blank(content: Any) -> bool:
