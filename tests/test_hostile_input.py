@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -279,13 +280,20 @@ def test_a_changed_row_of_a_journal_is_scored_again(tmp_path, caplog):
 
 def test_another_database_is_moved_aside(tmp_path):
     path = tmp_path / "journal.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.execute("create table rows (x)")
-    connection.close()
+    owner = sqlite3.connect(path)  # still at work: all it has written is in its log
+    owner.execute("pragma journal_mode=wal")
+    owner.execute("create table rows (x)")
+    owner.execute("insert into rows values (7)")
+    owner.commit()
     journal = Journal(path)
     journal.put({"s": 1}, {"a": {"x": 1.0}})
     assert journal.get({"s": 1}, ["a"]) == {"a": {"x": 1.0}}
-    assert list(tmp_path.glob("*.damaged-*"))
+    owner.execute("insert into rows values (8)")
+    owner.commit()
+    (aside,) = (its for its in tmp_path.glob("*.damaged-*") if not its.name.endswith(("-wal", "-shm")))
+    with closing(sqlite3.connect(aside)) as its:
+        assert its.execute("select x from rows").fetchall() == [(7,), (8,)]
+    owner.close()
 
 
 @pytest.mark.parametrize("place", ["/dev/zero", "/dev/null/x", "\0", "x" * 5000])
