@@ -67,7 +67,7 @@ def seen(hub: Any, ground: Ground, done: bool) -> str:
 
 
 def faulty_hub(hub: Any, draw: np.random.Generator, rounds: int) -> Tally:
-    """One to four faults drawn for each publication, one to three times in a row; a second run if the first gives up."""
+    """One to four faults drawn for each publication, one to three times in a row; run again, five times at most, if it gives up."""
     from datasets import Dataset
     from huggingface_hub.utils import _http
 
@@ -124,8 +124,11 @@ def faulty_judge(ground: Ground, rounds: int) -> Tally:
     task = tasks.TASKS["judge"]
     place = ground.folder / "judge-faults"
     wrong = ground.finish(task, place / "whole")
-    expected = {} if wrong else task.found(place / "whole")
-    injected, survived, lost, notes = 0, 0, 0, [wrong] if wrong else []
+    if wrong:
+        return Tally(0, 0, 0, (f"judge: even left alone: {wrong}",))
+    expected = task.found(place / "whole")
+    injected = survived = lost = 0
+    notes: list[str] = []
     for number in range(rounds):
         here, count, lock = place / f"round-{number}", [0], threading.Lock()
 
@@ -190,8 +193,11 @@ def full_disk(ground: Ground, rounds: int) -> Tally:
     task = tasks.TASKS["scoring"]
     place = ground.folder / "disk"
     wrong = ground.finish(task, place / "whole")
-    expected = {} if wrong else task.found(place / "whole")
-    injected, survived, lost, notes = 0, 0, 0, [wrong] if wrong else []
+    if wrong:
+        return Tally(0, 0, 0, (f"full disk: even left alone: {wrong}",))
+    expected = task.found(place / "whole")
+    injected = survived = lost = 0
+    notes: list[str] = []
     used = sum(path.stat().st_size for path in (place / "whole").rglob("*"))
     for number in range(rounds):
         here, disk = place / f"room-{number}", place / f"disk-{number}"
@@ -233,28 +239,35 @@ def torn_journal(ground: Ground, rounds: int) -> Tally:
     place = ground.folder / "torn"
     began = time.monotonic()
     wrong = ground.finish(task, place / "whole")
-    takes, expected = time.monotonic() - began, {} if wrong else task.found(place / "whole")
-    injected, survived, lost, notes = 0, 0, 0, [wrong] if wrong else []
+    if wrong:
+        return Tally(0, 0, 0, (f"torn journal: even left alone: {wrong}",))
+    takes, expected = time.monotonic() - began, task.found(place / "whole")
+    injected = survived = lost = 0
+    notes: list[str] = []
     for number in range(rounds):
         here = place / f"round-{number}"
         process = ground.start(task, here)
         process.join(float(ground.draw.uniform(0.4, 1)) * takes)
         process.kill()
         process.join()
-        for journal in (here / "run" / "scores").glob("journal.sqlite*"):
-            _tear(journal, ground.draw, number)
+        scores = here / "run" / "scores"
+        # Where it was too late for a kill: else nobody reads the journal again.
+        (scores / "done.json").unlink(missing_ok=True)
+        torn = [_tear(journal, ground.draw, number) for journal in scores.glob("journal.sqlite*")]
         wrong = ground.finish(task, here)
         found = {} if wrong else task.found(here)
         missing = [row for row, its in expected.items() if found.get(row) != its]
-        injected += 1
-        survived += not wrong and not missing
+        injected += any(torn)
+        survived += any(torn) and not wrong and not missing
         lost += len(missing)
         notes += [f"torn journal, round {number}: {wrong or missing[:3]}"] if wrong or missing else []
     return Tally(injected, survived, lost, tuple(notes))
 
 
-def _tear(journal: Path, draw: np.random.Generator, number: int) -> None:
-    held = bytearray(journal.read_bytes())
+def _tear(journal: Path, draw: np.random.Generator, number: int) -> bool:
+    """Whether the file is another one now."""
+    before = journal.read_bytes()
+    held = bytearray(before)
     if number % 3 == 0:
         held = held[: int(draw.integers(0, len(held) + 1))]
     elif number % 3 == 1 and held:
@@ -263,3 +276,4 @@ def _tear(journal: Path, draw: np.random.Generator, number: int) -> None:
     else:
         held = bytearray(draw.bytes(4096))
     journal.write_bytes(bytes(held))
+    return held != before

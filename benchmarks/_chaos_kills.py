@@ -157,14 +157,18 @@ def together(ground: Ground, rounds: int) -> Tally:
     """Two processes score one pool with one journal at once; the one that is killed leaves the other its work."""
     task = tasks.TASKS["scoring"]
     place = ground.folder / "together"
-    wrong = ground.finish(task, place / "whole")
-    expected = task.found(place / "whole") if not wrong else {}
     began = time.monotonic()
-    survived, lost, notes = 0, 0, [wrong] if wrong else []
+    wrong = ground.finish(task, place / "whole")
+    if wrong:
+        return Tally(0, 0, 0, (f"together: even left alone: {wrong}",))
+    takes, expected = time.monotonic() - began, task.found(place / "whole")
+    injected = survived = lost = 0
+    notes: list[str] = []
     for number in range(rounds):
         here = place / f"round-{number}"
         processes = [ground.start(task, here) for _ in range(2)]
-        processes[0].join(float(ground.draw.uniform(0, max(1.0, (time.monotonic() - began) / (number + 1)))))
+        processes[0].join(float(ground.draw.uniform(0, takes)))
+        is_killed = processes[0].exitcode is None
         processes[0].kill()
         for process in processes:
             process.join(PATIENCE)
@@ -172,10 +176,11 @@ def together(ground: Ground, rounds: int) -> Tally:
         wrong = wrong or ground.finish(task, here)
         found = {} if wrong else task.found(here)
         missing = [row for row, its in expected.items() if found.get(row) != its]
-        survived += not wrong and not missing
+        injected += is_killed
+        survived += is_killed and not wrong and not missing
         lost += len(missing)
         notes += [f"together, round {number}: {wrong or missing[:3]}"] if wrong or missing else []
-    return Tally(rounds, survived, lost, tuple(notes))
+    return Tally(injected, survived, lost, tuple(notes))
 
 
 def clocks(ground: Ground, names: tuple[str, ...]) -> Tally:

@@ -165,7 +165,7 @@ def _reloaded(place: Path, text: bytes, table: bytes, pool: Any) -> str | None:
     known = {"a": 0.1, "b": 0.9, "d": 0.5}
     said = dict(zip(found.row_ids.to_pylist(), found.scores.tolist(), strict=True))
     wrong = {row: score for row, score in said.items() if not math.isnan(score) and known.get(row) != score}
-    return f"scores that nobody gave: {wrong}" if wrong and table[:4] != b"EDIT" and not _edited(table) else None
+    return f"scores that nobody gave: {wrong}" if wrong and not _edited(table) else None
 
 
 def _edited(table: bytes) -> bool:

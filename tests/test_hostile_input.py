@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,13 @@ def test_rows_with_nothing_to_learn_have_a_status_and_no_tokens(row, status, tok
     assert (found.status.split(":")[0], found.scorable, found.input_ids) == (status, False, ())
 
 
+@pytest.mark.parametrize("beside", [{"reasoning_content": "1 + 1 = 2"}, {"thinking": "2"}, {"tool_calls": [{"f": 1}]}])
+def test_messages_that_say_something_beside_their_content_are_not_empty(beside, tokenizer):
+    row = {"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "", **beside}]}
+    with pytest.raises(BadRow, match="chat template"):  # read on, and this tokenizer has none
+        token_row(row, tokenizer, Labels())
+
+
 @pytest.mark.parametrize("make", [_hostile.cyclic, lambda: _hostile.deep(5000), lambda: 10**5000, object])
 def test_rows_that_lie_within_themselves_have_no_digest(make):
     with pytest.raises(BadRow, match="`row` holds"):
@@ -286,13 +294,20 @@ def test_a_changed_row_of_a_journal_is_scored_again(tmp_path, caplog):
 
 def test_another_database_is_moved_aside(tmp_path):
     path = tmp_path / "journal.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.execute("create table rows (x)")
-    connection.close()
+    owner = sqlite3.connect(path)  # still at work: all it has written is in its log
+    owner.execute("pragma journal_mode=wal")
+    owner.execute("create table rows (x)")
+    owner.execute("insert into rows values (7)")
+    owner.commit()
     journal = Journal(path)
     journal.put({"s": 1}, {"a": {"x": 1.0}})
     assert journal.get({"s": 1}, ["a"]) == {"a": {"x": 1.0}}
-    assert list(tmp_path.glob("*.damaged-*"))
+    owner.execute("insert into rows values (8)")
+    owner.commit()
+    (aside,) = (its for its in tmp_path.glob("*.damaged-*") if not its.name.endswith(("-wal", "-shm")))
+    with closing(sqlite3.connect(aside)) as its:
+        assert its.execute("select x from rows").fetchall() == [(7,), (8,)]
+    owner.close()
 
 
 @pytest.mark.parametrize("place", ["/dev/zero", "/dev/null/x", "\0", "x" * 5000])

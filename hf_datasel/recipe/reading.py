@@ -20,16 +20,18 @@ LARGEST_NUMBER = 2**63  # of a whole number; torch, numpy and Arrow take none be
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader, which takes the last of two equal keys without a word: this one refuses them."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
         seen = set()
-        for key, _ in getattr(node, "value", ()) if isinstance(node, yaml.MappingNode) else ():
+        # Here, and not where values are made: there, a mapping that merges another (`<<`) may hold the other's keys already.
+        for key, _ in node.value:
             name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
             if name in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {shown(key.value)} is there twice", key.start_mark
                 )
             seen |= {name} - {None}
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def read_file(path: Path) -> Any:

@@ -201,10 +201,10 @@ class Journal:
             "The journal %s is damaged (%s). It is moved to %s and a new one begun: its rows are scored again, nothing "
             "else is lost.", self.path, why, aside.name,
         )  # fmt: skip
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            os.replace(self.path, aside)
-        for suffix in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        # With its log, which may hold all of it: a database of somebody else's stays whole, also one that is in use.
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=SECONDS_TO_WAIT)

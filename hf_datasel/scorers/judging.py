@@ -106,7 +106,8 @@ def read_rating(reply: str, low: float, high: float, asked: str = "") -> float:
     Args:
         reply: of the judge.
         low, high: the scale.
-        asked: what the judge was shown: a score that stands there in the same words was repeated, not given.
+        asked: the row's message: a score that stands there in the same words was repeated, not given. Not the instruction,
+            which may name the very scores to choose from.
 
     Example:
         >>> [read_rating(reply, 0, 10) for reply in ("8\\nGood.", "Score: 7/10", "**9/10**", "N/A", "11", "8/100")]
@@ -127,7 +128,7 @@ def read_verdict(reply: str, asked: str = "") -> float:
 
     Args:
         reply: of the judge.
-        asked: what the judge was shown, as of `read_rating`.
+        asked: the row's message, as of `read_rating`.
 
     Example:
         >>> [read_verdict(reply) for reply in ("ACCEPT\\nSound.", "**Reject**", "Verdict: accept", "Not correct", "Maybe")]
@@ -144,11 +145,12 @@ def read_verdict(reply: str, asked: str = "") -> float:
 def _own(pattern: re.Pattern[str], said: str, asked: str) -> re.Match[str] | None:
     """The first match whose words do not stand in what was asked."""
     shown = _plain(asked)
-    return next((found for found in pattern.finditer(said) if not shown or _plain(found[0]) not in shown), None)
+    return next((found for found in pattern.finditer(said) if _plain(found[0]) not in shown), None)
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"[\w.+/-]+", text.casefold()))
+    """Words and whole numbers with a space behind each: "score 1" is no part of "score 10"."""
+    return "".join(f"{word} " for word in re.findall(r"\d+(?:\.\d+)?|[^\W\d]+", text.casefold()))
 
 
 def _without_thoughts(reply: str) -> str:

@@ -184,7 +184,7 @@ class LLMJudge:
         return local_replies(self.__dict__["_loaded"], questions)
 
     def _row(self, asked: list[dict[str, Any]] | str, given: Sequence[Reply]) -> tuple[Any, ...]:
-        shown = "" if isinstance(asked, str) else "\n".join(text_of_message(message) for message in asked)
+        shown = "" if isinstance(asked, str) else text_of_message(asked[-1])
         values = np.array([self._value(reply, shown) for reply in given], np.float64)
         read = values[~np.isnan(values)]
         mean = float(read.mean()) if len(read) else float("nan")

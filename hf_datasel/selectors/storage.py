@@ -124,11 +124,12 @@ def _rows(folder: Path, looks_at_scores: bool) -> dict[str, Any]:
         raise _damaged(folder, ROWS, str(error)) from error
     kept = np.flatnonzero(ranks.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
     places = ranks.drop_null().to_numpy()
-    if sorted(places.tolist()) != list(range(1, len(kept) + 1)):
+    order = np.argsort(places)
+    if not np.array_equal(places[order], np.arange(1, len(kept) + 1)):
         raise _damaged(folder, ROWS, "its ranks are not 1, 2, 3 and so on")
     if row_ids.null_count or pc.count_distinct(row_ids).as_py() < len(row_ids):
         raise _damaged(folder, ROWS, f"its {ROW_ID!r} are missing or repeated")
-    indices = kept[np.argsort(places)]
+    indices = kept[order]
     if looks_at_scores and np.isnan(scores[indices]).any():
         raise _damaged(folder, ROWS, "a kept row has no score")
     return {"indices": indices, "row_ids": row_ids, "scores": scores}

@@ -9,6 +9,7 @@ from hf_datasel.errors import BadRecipe
 from hf_datasel.proxy import Proxy
 from hf_datasel.recipe import load_recipe
 from hf_datasel.recipe.loading import scorers_on
+from hf_datasel.recipe.reading import parsed
 
 
 NOT_SHIPPED = {"ost_tabmwp", "ost_mathvision"}  # whose rows a user brings: see test_chain_of_thought.py
@@ -202,3 +203,10 @@ def test_what_a_scorer_needs_must_be_there_before_it():
     assert "LeakGuard" not in message  # the evaluation of `train` is what it guards
     missing = problems({"score.scorers": scorers[1:3], "train": None})
     assert "`score.scorers[1].LeakGuard` needs `train.evaluation`" in missing
+
+
+def test_a_merge_that_another_merges_first_holds_no_key_twice():
+    text = "base: &base {a: 1, b: 2}\none:\n  inner: &inner\n    <<: *base\n    a: 3\ntwo:\n  <<: *inner\n"
+    assert parsed(text, "recipe") == yaml.safe_load(text)
+    with pytest.raises(BadRecipe, match="'a' is there twice"):
+        parsed(text.replace("    a: 3\n", "    a: 3\n    a: 4\n"), "recipe")
