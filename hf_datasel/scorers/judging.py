@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 NUMBER = r"[-+]?\d+(?:\.\d+)?"
 ALONE = re.compile(rf"\W*?({NUMBER})(?:\s*/\s*({NUMBER}))?\W*")
 NAMED = re.compile(
-    rf"(?:score|rating)\b\W{{0,8}}(?:is\b|of\b)?\W{{0,4}}({NUMBER})(?:\s*/\s*({NUMBER}))?", re.IGNORECASE
+    # As few signs as can be before the number, so that its own stays with it.
+    rf"(?:score|rating)\b\W{{0,8}}?(?:is\b|of\b)?\W{{0,4}}?({NUMBER})(?:\s*/\s*({NUMBER}))?",
+    re.IGNORECASE,
 )
 OPENED = r"\g<0> "
 YES, NO = ("accept", "accepted", "yes", "correct", "true"), ("reject", "rejected", "no", "incorrect", "false")

@@ -55,7 +55,7 @@ def in_turn(*replies):
         ("8\nGood.", 8.0), ("Score: 7/10", 7.0), ("N/A", np.nan), ("11", np.nan), ("-1", np.nan), ("7.5", 7.5),
         ("**8/10**\nFine", 8.0), ("Rating: **6**", 6.0), ("I give it a score of 4 out of 10.", 4.0), ("4/5", np.nan),
         ("<think>Is it a 3?\n</think>\n\n9\nRight.", 9.0), ("There are 3 mistakes.", np.nan), ("", np.nan), ("10.", 10.0),
-        ("2 of 3 steps are right", np.nan),
+        ("2 of 3 steps are right", np.nan), ("Score: -5", np.nan), ("Rating: **-2**", np.nan), ("Score - 5", 5.0),
     ],
 )  # fmt: skip
 def test_ratings_are_read_or_not_there(reply, rating):
