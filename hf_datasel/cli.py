@@ -142,6 +142,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         print(run.report(train=arguments.command == "train" or recipe.train is not None))
         print(f"\nSee {arguments.output_dir / 'README.md'}, or: datasel report {arguments.output_dir} --open")
+    run.refuse_another_writer()
     return 0
 
 

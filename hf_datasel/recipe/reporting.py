@@ -11,6 +11,7 @@ import numpy as np
 
 from hf_datasel.hub import Source
 from hf_datasel.hub.card import scorer_line
+from hf_datasel.hub.provenance import kept_ids_digest
 from hf_datasel.recipe.arms import UNTRAINED
 from hf_datasel.recipe.columns import balanced, written
 from hf_datasel.recipe.files import slug
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 MOST_VALUES = 12  # a column with more distinct values is no table
 FEWEST_FOR_DRIFT = 3  # a line through two points always fits
 NONE = "-"
+
+
+def kept_ids(selections: Mapping[str, Selection]) -> dict[str, str]:
+    """By arm, the digest of the rows it keeps: what was measured on other rows is not said of these."""
+    return {arm: kept_ids_digest(its.ids) for arm, its in selections.items()}
 
 
 def gather(
@@ -59,6 +65,7 @@ def gather(
             "rule": repr(recipe.rule), "rows": chosen.num_rows, "kept": chosen.num_kept,
             "not_scored": chosen.num_not_scored, "threshold": chosen.threshold,
         },
+        "kept_ids_sha256": kept_ids(selections),
         "score": {"column": column, **vars(scale)},
         "protocol": recipe.train.target.protocol if recipe.train else None,
         "seeds": len(recipe.train.seeds) if recipe.train else 0,

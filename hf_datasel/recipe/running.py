@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,9 +61,25 @@ class Run:
 
     def write_recipe(self) -> None:
         """`recipe.yaml`: every default written out, local files by absolute path; it replays the run."""
+        self._warn_of_another(self._recipe_text)
+        write_text(self.folder / "recipe.yaml", self._recipe_text)
+
+    def refuse_another_writer(self) -> None:
+        """Say, at the end, that the folder is no longer this run's alone.
+
+        Raises:
+            DataselError: a run of another recipe has begun there meanwhile.
+        """
+        if (self.folder / "recipe.yaml").read_text(encoding="utf-8") != self._recipe_text:
+            raise DataselError(
+                f"`--output-dir` {str(self.folder)!r} was taken by a run of another recipe while this one worked there, expected a "
+                f"folder of its own: what lies there is of both. Run the same again when the other has ended, or name another."
+            )
+
+    @cached_property
+    def _recipe_text(self) -> str:
         text = yaml.safe_dump(self.recipe.resolved, sort_keys=False, allow_unicode=True, width=120)
-        self._warn_of_another(text)
-        write_text(self.folder / "recipe.yaml", "# Replay with: datasel run recipe.yaml --output-dir FOLDER\n" + text)
+        return "# Replay with: datasel run recipe.yaml --output-dir FOLDER\n" + text
 
     def _warn_of_another(self, text: str) -> None:
         """Say that the folder holds finished scores of another recipe, which are about to be replaced."""
@@ -138,7 +155,20 @@ class Run:
             found[arm] = select(scored, rule, specs)
             found[arm].save(self._selection_folder(arm))
             self._account(rule, scored, self._selection_folder(arm))
+        self._remove_results_of_others(found)
         return found
+
+    def _remove_results_of_others(self, selections: Mapping[str, Selection]) -> None:
+        """What was measured on other rows must not stand beside these, nor be published with them."""
+        results = read_json(self.folder / "results.json")
+        if results and results.get("kept_ids_sha256") != reporting.kept_ids(selections):
+            logger.warning(
+                "results.json, README.md and plots/ in %s were of other selections, and are removed: `datasel run` makes them "
+                "anew. Finished trainings are kept.", self.folder,
+            )  # fmt: skip
+            for name in ("results.json", "README.md"):
+                (self.folder / name).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / "plots", ignore_errors=True)
 
     def selection(self) -> Selection:
         """The recipe's own selection, saved nowhere."""

@@ -187,8 +187,9 @@ class Journal:
             if "no such column" in str(error) or "already a" in str(error):
                 self._put_aside("it is another database")
                 return False
+            advice = "Free some space, and run the same again" if "full" in str(error) else "Name another"
             raise DataselError(
-                f"`journal` {str(self.path)!r} cannot be opened ({error}), expected a file that can be written. Name another."
+                f"`journal` {str(self.path)!r} cannot be opened ({error}), expected a file that can be written. {advice}."
             ) from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of damaged names in a message
             self._put_aside(str(error))

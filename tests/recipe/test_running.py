@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_datasel.errors import DataselError
 from hf_datasel.recipe import Run
 from hf_datasel.recipe.loading import check_recipe
 
@@ -114,6 +115,27 @@ def test_a_training_stopped_before_its_result_is_not_taken_for_the_one_before(se
     del sections["train"]["target"]["sft"]["learning_rate"]
     run(sections, tmp_path).trained()
     assert model.read_bytes() == first
+
+
+def test_results_of_another_selection_do_not_stay_beside_this_one(sections, tmp_path, caplog):
+    del sections["train"]
+    run(sections, tmp_path).report(train=False)
+    run(sections, tmp_path).selections()
+    assert (tmp_path / "run" / "results.json").is_file()  # the same rows
+    sections["select"] = {"TopCount": {"column": "response_length", "count": 3}}
+    run(sections, tmp_path).selections()
+    assert not any((tmp_path / "run" / name).exists() for name in ("results.json", "README.md", "plots"))
+    assert "were of other selections, and are removed" in caplog.text
+
+
+def test_a_folder_that_another_recipe_took_meanwhile_is_said(sections, tmp_path):
+    first = run(sections, tmp_path)
+    first.write_recipe()
+    first.refuse_another_writer()
+    sections["select"] = {"TopCount": {"column": "response_length", "count": 3}}
+    run(sections, tmp_path).write_recipe()
+    with pytest.raises(DataselError, match="was taken by a run of another recipe while this one worked there"):
+        first.refuse_another_writer()
 
 
 def test_a_recipe_without_training_still_gives_a_card(sections, tmp_path):
