@@ -37,7 +37,7 @@ lint: $(READY)  ## style, types and import direction
 unit: $(READY) browser  ## tests and docstring examples, but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
-slow: $(READY)  ## tests that take more than ten seconds each: processes that are killed, torchrun, Ray, whole runs
+slow: $(READY)  ## tests that take more than five seconds each: processes that are killed, torchrun, Ray, whole runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 matrix: $(READY)  ## fast tests with the lowest and the newest dependencies, on every Python found; hours, and 30 GB

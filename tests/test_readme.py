@@ -31,6 +31,7 @@ def test_the_python_of_the_readme_runs(tmp_path):
     assert found.stdout.splitlines()[-1] == "8 32"
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_engines_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     blocks = re.findall(
@@ -43,6 +44,7 @@ def test_the_python_of_the_page_on_engines_runs(tmp_path):
     assert found.stdout.splitlines() == ["forward_mode True", "True True"]
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_scaling_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "scaling.md").read_text("utf-8"), flags=re.DOTALL)
@@ -60,6 +62,7 @@ def test_the_python_of_the_page_on_reports_runs(tmp_path):
     assert "Three sums" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_goals_runs(tmp_path):
     pytest.importorskip("cv2")
     pytest.importorskip("sklearn")
@@ -106,6 +109,7 @@ def test_the_commands_of_a_page_are_sound(page, monkeypatch, capsys):
         assert main([*arguments, "--dry-run"]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_co_training_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     page = (ROOT / "docs" / "co_training.md").read_text(encoding="utf-8")
@@ -127,6 +131,7 @@ def test_every_scorer_and_rule_stands_in_the_method_index_or_the_docs():
         assert f"scorers/{home}.py" in index, f"add a line for {name} to docs/methods.md"
 
 
+@pytest.mark.slow
 def test_the_python_of_the_page_on_judging_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     text = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hf_datasel import Labels, PredictiveStrength, Proxy, scorers
 
-from ..vlm import FAMILIES, PLACEHOLDERS, png, real_rows, save
+from ..vlm import FAMILIES, PLACEHOLDERS, real_rows, save
 from .test_every_scorer import CASES
 
 

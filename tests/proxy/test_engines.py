@@ -181,6 +181,7 @@ print(json.dumps(reports))
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_and_a_resumed_run_choose_alike(tiny_model, anchors, rows, tmp_path, monkeypatch):
     """A process scores the first rows; another takes up its journal, where the rows to come are others."""
     pool = Dataset.from_dict(rows).select(range(12))

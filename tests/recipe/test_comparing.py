@@ -20,6 +20,7 @@ from hf_datasel.training import heldout_loss
 from hf_datasel.training.curve import CurveCallback
 
 
+pytestmark = pytest.mark.slow  # trainings of every arm and seed
 PROXY = Path(__file__).parents[2] / "recipes" / "quickstart" / "proxy"
 
 

@@ -121,6 +121,7 @@ print(scored.cache_files[0]["filename"], "_loaded" in vars(scorer), repr(scored[
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_is_a_cache_hit(pool, anchors, tiny_model, tmp_path):
     pool.select(range(4)).save_to_disk(tmp_path / "pool")
     anchors.save_to_disk(tmp_path / "anchors")
