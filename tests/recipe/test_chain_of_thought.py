@@ -61,6 +61,7 @@ def test_mathvision_keeps_problems_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_they_run_on_real_pictures(name: str, vlm_folder: Any, tmp_path: Path) -> None:
     files = build(name, tmp_path / "rows", "--limit", "6")
     changes: dict[str, Any] = {

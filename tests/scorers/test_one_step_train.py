@@ -65,6 +65,7 @@ def test_first_order_ranks_as_the_exact_step(scored, exact):
     assert scored["ost_utility"] == pytest.approx(exact["ost_utility"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_second_order_is_closer_to_a_large_step_than_first(precise, pool):
     rows, step = pool[:4], {"learning_rate": 1e-3}
     truth = replace(precise, estimator="exact", **step)(rows)["ost_utility"]

@@ -315,6 +315,7 @@ def test_adam_needs_adam_and_more_than_the_start(tiny, rows, tmp_path):
         train(tiny, rows, tmp_path / "run", [scoring], optim="sgd")
 
 
+@pytest.mark.slow
 def test_sharded_weights_are_recognised_and_refused(tiny, rows, tmp_path):
     code = f"""
 import torch
