@@ -145,7 +145,7 @@ OST = {"OneStepTrain": {"token_level": True}}
 WARMED = {"warm_up": {"steps": 3, "batch_size": 4, **STEPS}}
 JUDGE = {
     "LLMJudge": {
-        "endpoint": {"model": "judge", "base_url": "JUDGE_URL", "concurrency": 4},
+        "endpoint": {"model": "judge", "base_url": "JUDGE_URL", "concurrency": 4, "first_wait": 0.01},
         "rounds": 2,
         "temperature": 0.7,
     }
