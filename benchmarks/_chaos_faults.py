@@ -222,9 +222,7 @@ def full_disk(ground: Ground, rounds: int) -> Tally:
         injected += 1
         said = (here / "log.txt").read_text(errors="replace")
         ours = done.returncode == 1 and "Traceback" not in said and "datasel: " in said
-        wrong = ground.finish(task, here)
-        found = {} if wrong else task.found(here)
-        missing = [row for row, its in expected.items() if found.get(row) != its]
+        wrong, missing = ground.compared(task, here, expected)
         survived += ours and not wrong and not missing
         lost += len(missing)
         if not ours:
@@ -254,9 +252,7 @@ def torn_journal(ground: Ground, rounds: int) -> Tally:
         # Where it was too late for a kill: else nobody reads the journal again.
         (scores / "done.json").unlink(missing_ok=True)
         torn = [_tear(journal, ground.draw, number) for journal in scores.glob("journal.sqlite*")]
-        wrong = ground.finish(task, here)
-        found = {} if wrong else task.found(here)
-        missing = [row for row, its in expected.items() if found.get(row) != its]
+        wrong, missing = ground.compared(task, here, expected)
         injected += any(torn)
         survived += any(torn) and not wrong and not missing
         lost += len(missing)

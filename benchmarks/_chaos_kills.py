@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _chaos_tasks as tasks
-from benchmarks._chaos_tasks import Task
+from benchmarks._chaos_tasks import Rows, Task
 
 
 PATIENCE = 300.0  # seconds for work that takes a few: what takes longer hangs
@@ -60,9 +60,9 @@ class Ground:
         process.start()
         return process
 
-    def finish(self, task: Task, place: Path, name: str = "", clock: int | None = None) -> str:
+    def finish(self, task: Task, place: Path, clock: int | None = None) -> str:
         """Work to the end; empty, or what was wrong."""
-        process = self.start(task, place, name, clock)
+        process = self.start(task, place, clock=clock)
         process.join(PATIENCE)
         if process.exitcode is None:
             process.kill()
@@ -70,6 +70,16 @@ class Ground:
             return f"still running after {PATIENCE:.0f} s"
         log = (place / "log.txt").read_text(encoding="utf-8", errors="replace")
         return "" if process.exitcode == 0 else f"exit code {process.exitcode}: {log[-600:]}"
+
+    def compared(self, task: Task, place: Path, expected: Rows, clock: int | None = None) -> tuple[str, list[str]]:
+        """Work to the end; what was wrong, and the rows whose results are missing or others."""
+        wrong = self.finish(task, place, clock)
+        return wrong, lost_rows(expected, {} if wrong else task.found(place))
+
+
+def lost_rows(expected: Rows, found: Rows) -> list[str]:
+    """Rows whose results are missing or others."""
+    return [row for row, its in expected.items() if found.get(row) != its]
 
 
 def kills(
@@ -108,8 +118,7 @@ def kills(
         here, number = place / f"round-{number}", number + 1
         seen = _killed(ground, task, here, takes, turns, look)
         wrong = ground.finish(task, here) or (look(True) if look else "")
-        found = {} if wrong else task.found(here)
-        missing = [row for row, its in expected.items() if found.get(row) != its]
+        missing = lost_rows(expected, {} if wrong else task.found(here))
         problems = [
             *seen.problems,
             *([wrong] if wrong else []),
@@ -173,9 +182,8 @@ def together(ground: Ground, rounds: int) -> Tally:
         for process in processes:
             process.join(PATIENCE)
         wrong = "" if processes[1].exitcode == 0 else (here / "log.txt").read_text(errors="replace")[-600:]
-        wrong = wrong or ground.finish(task, here)
-        found = {} if wrong else task.found(here)
-        missing = [row for row, its in expected.items() if found.get(row) != its]
+        ended, missing = ground.compared(task, here, expected)
+        wrong = wrong or ended
         injected += is_killed
         survived += is_killed and not wrong and not missing
         lost += len(missing)
@@ -198,9 +206,8 @@ def clocks(ground: Ground, names: tuple[str, ...]) -> Tally:
         for path in (place / "jumped").rglob("*"):
             then = time.time() + float(ground.draw.uniform(-tasks.YEARS, tasks.YEARS))
             os.utime(path, (then, then))
-        wrong = wrong or ground.finish(task, place / "jumped", clock=2)
-        found = {} if wrong else task.found(place / "jumped")
-        missing = [row for row, its in expected.items() if found.get(row) != its]
+        ended, missing = ground.compared(task, place / "jumped", expected, clock=2)
+        wrong = wrong or ended
         injected += 1
         survived += not wrong and not missing
         lost += len(missing)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks import _chaos_tasks as tasks
-from benchmarks._chaos_kills import PATIENCE, Ground, Tally
+from benchmarks._chaos_kills import PATIENCE, Ground, Tally, lost_rows
 
 
 ACTOR = """
@@ -60,7 +60,7 @@ def dying_workers(ground: Ground, runners: tuple[str, ...]) -> Tally:
                 ).returncode
         place = here / f"{runner}.json"
         found = json.loads(place.read_text()) if code == 0 and place.is_file() else {}
-        missing = [row for row, its in expected.items() if found.get(row) != its]
+        missing = lost_rows(expected, found)
         survived += victim is not None and not missing
         lost += len(missing)
         if victim is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import types
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pydantic
 
-from hf_datasel.errors import DataselError, shown
+from hf_datasel.errors import DataselError, close_to, shown
 
 
 T = TypeVar("T")
@@ -124,9 +123,7 @@ def _line(fault: Any, where: str, cls: type) -> str:
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of ours, of a dataclass in a list
         owner = _owner(cls, fault["loc"][:-1])
         known = list(inspect.signature(owner).parameters)
-        close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
-        hint = f" Did you mean `{close[0]}`?" if close else ""
-        return f"`{path}` is unknown.{hint} Known: {', '.join(known)}."
+        return f"`{path}` is unknown.{close_to(str(fault['loc'][-1]), known)} Known: {', '.join(known)}."
     reason = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"`{path}` is {shown(fault['input'])}, expected {reason}."
 
